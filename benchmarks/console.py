@@ -33,6 +33,7 @@ from opsicm.console.server import Site, origins_of
 from opsicm.console.serving import bound, server_of
 from opsicm.console.sessions import Sessions, cookie_of
 from opsicm.console.wire import FromPage, Message, view_message
+from opsicm.figures.colours import Role
 from opsicm.figures.view import Axis, CurvePanel, ImagePanel, Series, View
 from opsicm.instruments.clock import pause, stopwatch
 
@@ -157,19 +158,20 @@ def _image(values: Any, k: int) -> Message:
     return view_message("map", View("image_series", "image", (panel,), ""))
 
 
+_SHOWN: Final[tuple[tuple[str, str, Role], ...]] = (
+    ("height change", "nm", "height"),
+    ("potential", "V", "potential"),
+    ("pipette current", "nA", "pipette"),
+)
+
+
 def _curves(noise: Any, k: int) -> Message:
     x = np.linspace(0, 100, _POINTS) + 0.03 * k
-    panels = tuple(
-        CurvePanel(
-            Axis("time", "s"),
-            Axis(name, unit),
-            (Series(name, x, np.sin(x / 7 + j) + 0.05 * np.roll(noise[j], k), role, "solid"),),
-        )
-        for j, (name, unit, role) in enumerate(
-            (("height change", "nm", "height"), ("potential", "V", "potential"), ("pipette current", "nA", "pipette"))
-        )
-    )
-    return view_message("time", View("time", "", panels, ""))
+    panels = []
+    for j, (name, unit, role) in enumerate(_SHOWN):
+        y = np.sin(x / 7 + j) + 0.05 * np.roll(noise[j], k)
+        panels.append(CurvePanel(Axis("time", "s"), Axis(name, unit), (Series(name, x, y, role, "line"),)))
+    return view_message("time", View("time", "", tuple(panels), ""))
 
 
 @contextmanager
@@ -195,9 +197,7 @@ def _frames(chromium: str) -> list[BenchRow]:
     feed = _Moving()
     with _served(feed) as address, opened(chromium, address) as (page, pids):
         pause(3.0)
-        paint = max(
-            each["startTime"] for each in page.evaluate("performance.getEntriesByType('paint').map(e => e.toJSON())")
-        )
+        paint = float(page.evaluate("Math.max(...performance.getEntriesByType('paint').map(e => e.startTime))"))
         elapsed, used, drawn = stopwatch(), cpu_time(pids), feed.drawn
         pause(_SECONDS)
         rate = (feed.drawn - drawn) / elapsed()

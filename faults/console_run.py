@@ -7,15 +7,16 @@ by the hop controller's own means, the machine's monotonic clock [ns] goes to WI
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,19 +81,21 @@ class Visitor:
     def __init__(self, console: ConsoleRun, token: str | None = None) -> None:
         self._console = console
         self.origin = f"http://{console.host}:{console.port}"
-        self._connection = http.client.HTTPConnection(console.host, console.port, timeout=TIMEOUT)
-        self._connection.request("GET", f"/?token={console.token if token is None else token}")
-        answer = self._connection.getresponse()
-        answer.read()
-        self.status = answer.status
-        self.cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
+        self.status, head, _ = self._asked("GET", f"/?token={console.token if token is None else token}", "", {})
+        self.cookie = (head.get("set-cookie") or "").partition(";")[0]
+
+    def _asked(self, method: str, path: str, body: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
+        """(status, headers, content) of the answer to one request, on a connection of its own."""
+        with closing(HTTPConnection(self._console.host, self._console.port, timeout=TIMEOUT)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
 
     def post(self, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """(status, answer) of a request of the page."""
         headers = {"Cookie": self.cookie, "Origin": self.origin, "Content-Type": "application/json"}
-        self._connection.request("POST", path, json.dumps(content), headers)
-        answer = self._connection.getresponse()
-        return answer.status, json.loads(answer.read())
+        status, _, answer = self._asked("POST", path, json.dumps(content), headers)
+        return status, json.loads(answer)
 
     def command(self, word: str) -> tuple[int, dict[str, Any]]:
         """(status, answer) of a command."""
@@ -109,10 +112,6 @@ class Visitor:
             proxy=None,
         )
 
-    def close(self) -> None:
-        """Close its connection."""
-        self._connection.close()
-
 
 @contextmanager
 def console_run(workspace: Path, speed: float = 1.0, experiment: str = EXPERIMENT) -> Iterator[ConsoleRun]:
@@ -128,8 +127,8 @@ def console_run(workspace: Path, speed: float = 1.0, experiment: str = EXPERIMEN
         until("run folder", TIMEOUT, lambda: any(out.glob("*/control.sock")))
         (control,) = out.glob("*/control.sock")
         folder = control.parent
-        words = ("-u", "-m", "opsicm", "console", str(folder), "--port", "0")
-        console = stack.enter_context(process(workspace / "console", *words))
+        shows = ("-u", "-m", "opsicm", "console", str(folder), "--port", "0")
+        console = stack.enter_context(process(workspace / "console", *shows))
         printed = workspace / "console" / "stdout"
         until("console", TIMEOUT, lambda: "token=" in printed.read_text(encoding="utf-8").replace("\n", ""))
         line = printed.read_text(encoding="utf-8").replace("\n", "")  # as wide as a terminal, which this is none

@@ -31,10 +31,8 @@ _ECHO_WITHIN: Final = 0.01  # [s] p99 of a byte sent back: above it the machine 
 
 
 def _by_console(run: ConsoleRun) -> None:
-    visitor = Visitor(run)
-    status, answer = visitor.command("stop")
+    status, answer = Visitor(run).command("stop")
     assert status == 200, answer
-    visitor.close()
 
 
 def _by_command_line(run: ConsoleRun) -> None:
@@ -55,7 +53,6 @@ def _by_a_page_that_closes(run: ConsoleRun) -> None:
     )
     with socket.create_connection((run.host, run.port)) as browser:
         browser.sendall(head.encode() + body)
-    visitor.close()
 
 
 def _by_two_pages(run: ConsoleRun) -> None:
@@ -95,8 +92,6 @@ def pauses(run: ConsoleRun, draw: random.Random, n: int) -> tuple[list[float], l
         if k == 0 and second.command("resume-probe")[0] != 409:
             wrong.append("two steer")
         first.command("resume-probe")
-    first.close()
-    second.close()
     return times, wrong
 
 

@@ -23,7 +23,7 @@ from faults.console_run import EXPERIMENT, ConsoleRun, console_run
 from opsicm.instruments.clock import pause, stopwatch
 from opsicm.runner.control_socket import ask_status
 
-_SETTLED: Final = 0.25  # of the time, after which everything that is made once has been made
+_SETTLED: Final = 0.5  # of the time, after which everything that is made once has been made
 _PER_HOP: Final = 1000.0  # [bytes] that the console may keep: the record of a hop, its fact, its share of the rows
 _OF_THE_PAGE: Final = 5e6  # [bytes]: what a collection finds or not
 _LOOK: Final = 5.0  # [s]

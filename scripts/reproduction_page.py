@@ -1,6 +1,7 @@
 """The documentation's page of the reproduction, and its check for drift.
 
-python -m scripts.reproduction_page write TABLE.json FIGURES long|short    writes the page, its pictures, the findings
+python -m scripts.reproduction_page write TABLE.json FIGURES long|short [SENSITIVITIES.json]
+                                                                writes the page, its pictures, the findings
 python -m scripts.reproduction_page keep TABLE.json             keeps a short table as what the check compares with
 python -m scripts.reproduction_page check TABLE.json            fails where structure or verdicts differ from it
 """
@@ -20,7 +21,7 @@ from opsicm.reproduction.cases import sources_hash
 from opsicm.reproduction.findings import findings
 from opsicm.reproduction.paper import FACTOR, IDS
 from opsicm.reproduction.table import NO_NUMBER, NO_VERDICT, summary
-from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS
+from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, PROPORTIONAL, REPEATS, TAKAHASHI
 from opsicm.results.number_text import number
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -89,10 +90,7 @@ REASONS: Final[dict[str, str]] = {
         "where the paper's needs the turn."
     ),
     "E9.ratio": _HALVES,
-    "E9.ratio_compensated": _HALVES,
-    "E9.stage_1": _HALVES,
-    "E9.stage_2": _HALVES,
-    "E9.total": _HALVES,
+    **{f"E9.{row}": "See E9.ratio." for row in ("ratio_compensated", "stage_1", "stage_2", "total")},
     "E9.total_compensated": "The total follows the compensation, which the text does not state.",
     "E9.onset": (
         "Where the twin's height begins to rise is a property of the open-circuit curve that it was given: from 1.43 "
@@ -192,11 +190,13 @@ QUOTES: Final[dict[str, str]] = {
 _MADE_BY: Final = "<!-- Made by scripts/reproduction_page.py from the table of `opsicm reproduce`. Do not edit. -->"
 
 
-def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "long") -> str:
+def page(
+    records: Sequence[Record], pictures: Mapping[str, str], form: str = "long", sensitivities: Sequence[Record] = ()
+) -> str:
     """The page in Markdown: how to read it, counts, and per experiment its rows, its misses explained, its figures.
 
     `records` as `reproduce --json` writes them; `pictures` figure name → path as the page should cite it;
-    `form` of the experiments, long or short.
+    `form` of the experiments, long or short; `sensitivities` as `reproduce --sensitivity` writes them.
     """
     parts = [_MADE_BY, "", "# The paper's experiments on the twin", "", *_preface(records, form)]
     for experiment in IDS:
@@ -209,6 +209,8 @@ def page(records: Sequence[Record], pictures: Mapping[str, str], form: str = "lo
             parts += [*_otherwise(rows), *_without(rows)]
             shown = [name for name in FIGURES[experiment] if name in pictures]
             parts += [line for name in shown for line in ("", f"![{experiment}, {name}]({pictures[name]})")]
+            followed = [one for one in sensitivities if one["id"].partition(".")[0] == experiment]
+            parts += _followed(experiment, followed, pictures)
     return "\n".join(parts) + "\n"
 
 
@@ -228,15 +230,18 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "Only what is *predicted* can speak for the model; recovering an input or meeting a calibration cannot. So "
         "there is no sum over kinds:",
         "",
-        *(f"- {line}" for line in summary(records)),
+        *_counts(records),
         "",
         "What follows from the table as a whole is on the page of [findings](reproduction-findings.md).",
         "",
-        f"- **One parameter set**, `{DEFAULT_SET}`, for all twelve; E1, E2 and E5 also with the other conductivity, "
-        f"`{PROPORTIONAL['specimen.parameters']}`. Most of it is assumed: `opsicm parameters show` lists every number "
-        "with its status.",
-        f"- **One calibration**: the pipette's half-cone angle, {cone:g}°, was chosen after a hand calculation had hit "
-        "the step of E5. At 3° the step is a quarter smaller. The paper states no angle.",
+        f"- **Three parameter sets**, each for all twelve, side by side: `{DEFAULT_SET}`, the default, whose reasons "
+        f"stand below; `{TAKAHASHI.name}`, calibrated by E1, E5, E9 and E11.C, with {TAKAHASHI.compensation_pct:g} % "
+        "of the ohmic drop compensated in every step that controls a potential "
+        "([decision 0285](explanations/decisions/0285-what-calibrated-the-calibrated-set.md)); and "
+        f"`{PROPORTIONAL.name}`, κ ∝ c, as a line through E1's points implies. Most of them is assumed: `opsicm "
+        "parameters show` lists every number with its status. A kind in brackets is that under the set of its column.",
+        f"- **One calibration of all three**: the pipette's half-cone angle, {cone:g}°, was chosen after a hand "
+        "calculation had hit the step of E5. At 3° the step is a quarter smaller. The paper states no angle.",
         "- **Kinds**. *input*: the twin was given it (thickness, first roughness, flakes, step edge, volume curve, "
         "SEI), so that finding it again through hops, noise and analysis tests the instrument and not nature. "
         "*calibrated*: see above. *predicted*: what physics and the measuring chain made of it. *by construction*: "
@@ -248,9 +253,9 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "printed precision alone where the paper shows no variation. *same trend*: within a factor of "
         f"{FACTOR:g} of a number, or a statement in words holds. *disagrees*: otherwise. *not modelled*: the twin "
         "cannot show it. *not stated*: the paper says nothing to compare with.",
-        "- **Definitions** were fixed before the results were looked at "
-        "([decision 0280](explanations/decisions/0280-definitions-before-results.md)), and each is followed by what "
-        "other readings would have given.",
+        "- **Definitions** are what a reader of the figure would take, fixed before these runs but not blindly "
+        "([decision 0280](explanations/decisions/0280-definitions-before-results.md)); each is followed by what other "
+        "readings would have given.",
         f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
         "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
         f"- E9 is run {REPEATS['E9']} times in the long form, and E10 {REPEATS['E10']} times; u is a standard "
@@ -258,18 +263,37 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
     ]
 
 
+def _counts(records: Sequence[Record]) -> list[str]:
+    """The verdicts by kind, for each set."""
+    lines = []
+    for name, one in records[0]["sets"].items():
+        lines.append(f"- {one['label']} (`{name}`)")
+        lines += [f"  - {line}" for line in summary([record["sets"][name] for record in records])]
+    return lines
+
+
 def _rows(rows: Iterable[Record]) -> list[str]:
+    rows = list(rows)
+    beside = list(rows[0]["sets"].values())[1:]
     lines = [
-        "| row | quantity | paper | here | unit | ratio | kind | verdict |",
-        "|---|---|---:|---:|---|---:|---|---|",
+        "| row | quantity | paper | here | unit | ratio | kind | verdict |"
+        + "".join(f" {one['label']} |" for one in beside),
+        "|---|---|---:|---:|---|---:|---|---|" + "---:|" * len(beside),
     ]
     for row in rows:
         paper = f"{row['paper']:.4g}" if isinstance(row["paper"], int | float) else row["said"]
         here, ratio = number(row["here"], row["u"]), "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         verdict = row["verdict"] or (NO_NUMBER if row["here"] is None else NO_VERDICT)
-        cells = (row["id"], row["quantity"], paper, here, row["unit"], ratio, row["kind"], verdict)
+        others = [_beside(one, row["kind"]) for one in list(row["sets"].values())[1:]]
+        cells = (row["id"], row["quantity"], paper, here, row["unit"], ratio, row["kind"], verdict, *others)
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return lines
+
+
+def _beside(one: Record, kind: str) -> str:
+    """What another set gives of a row, with the row's kind under it where that is another."""
+    shown = _judged(one)
+    return shown if one["kind"] == kind else f"{shown} ({one['kind']})"
 
 
 def _misses(rows: Iterable[Record]) -> list[str]:
@@ -301,6 +325,28 @@ def _otherwise(rows: Iterable[Record]) -> list[str]:
         declared = row["definition"] or row["quantity"]
         lines.append(f"| {row['id']} | {declared} | {here} | {others} | {row['unit']} |")
     return lines
+
+
+def _followed(experiment: str, rows: Sequence[Record], pictures: Mapping[str, str]) -> list[str]:
+    """What the predicted rows owe to single assumptions: the verdicts that turn, and the tornado figure."""
+    if not rows:
+        return []
+    turns = [
+        f"- **{row['id']}** {row['verdict']} turns {verdict} at `{effect['name']}` {end}."
+        for row in rows
+        for effect in row["effects"]
+        for end, here, verdict in zip(effect["ends"], effect["here"], effect["verdicts"], strict=True)
+        if here is not None and verdict != row["verdict"]
+    ]
+    named = len({effect["name"] for row in rows for effect in row["effects"]})
+    lines = [
+        "",
+        f"Each of {named} assumed numbers alone, at the ends of what is known of it (short forms, default set): "
+        + ("these verdicts turn." if turns else "no verdict turns."),
+        *(["", *turns] if turns else []),
+    ]
+    picture = pictures.get(f"sensitivity_{experiment}")
+    return lines if picture is None else [*lines, "", f"![{experiment}, what its predictions follow]({picture})"]
 
 
 def _without(rows: Iterable[Record]) -> list[str]:
@@ -335,21 +381,30 @@ def drift(now: Sequence[Record], kept: Sequence[Record]) -> list[str]:
         for key in keys:
             if before[name][key] != after[name][key]:
                 lines.append(f"{name}: {key} was {before[name][key]!r} and is {after[name][key]!r}")
+        for chosen, one in before[name].get("sets", {}).items():
+            other = after[name]["sets"].get(chosen)
+            if chosen != before[name]["set"] and (other is None or other["verdict"] != one["verdict"]):
+                verdict = None if other is None else other["verdict"]
+                lines.append(f"{name} under {chosen}: verdict was {one['verdict']!r} and is {verdict!r}")
     return sorted(lines)
 
 
-def write(table: Path, figures: Path, form: str) -> None:
+def write(table: Path, figures: Path, form: str, sensitivities: Path | None = None) -> None:
     """The page from a table and the figures that were drawn with it; pictures of an earlier one go."""
     shutil.rmtree(PICTURES, ignore_errors=True)
     PICTURES.mkdir(parents=True)
     shown = {}
-    for name in (name for names in FIGURES.values() for name in names):
+    named = [name for names in FIGURES.values() for name in names]
+    if sensitivities is not None:
+        named += [f"sensitivity_{experiment}" for experiment in IDS]
+    for name in named:
         for file in (figures / f"{name}.png", figures / f"{name}.gif"):
             if file.is_file():
                 shutil.copyfile(file, PICTURES / file.name)
                 shown[name] = f"images/reproduction/{file.name}"
     records = json.loads(table.read_text(encoding="utf-8"))
-    PAGE.write_text(page(records, shown, form), encoding="utf-8")
+    followed = [] if sensitivities is None else json.loads(sensitivities.read_text(encoding="utf-8"))
+    PAGE.write_text(page(records, shown, form, followed), encoding="utf-8")
     FINDINGS.write_text(f"{_MADE_BY}\n\n{findings(records, form)}\nThis page was {_made_with()}.\n", encoding="utf-8")
 
 
@@ -358,6 +413,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["write", table, figures, "long" | "short" as form]:
             write(Path(table), Path(figures), form)
+        case ["write", table, figures, "long" | "short" as form, sensitivities]:
+            write(Path(table), Path(figures), form, Path(sensitivities))
         case ["keep", table]:
             shutil.copyfile(table, KEPT)
         case ["check", table]:

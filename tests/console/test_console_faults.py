@@ -8,6 +8,7 @@ import random
 import pytest
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("module", ["f12_stop", "f16_pages"])
 def test_short_form(module: str) -> None:
     seed = 7

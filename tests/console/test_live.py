@@ -104,11 +104,14 @@ def _compare_with_file(page: Page, file: Run) -> None:
                 row["z_stop"] + coarse
             )
     present = int(hops["line"].values[-1]) // ROWS
-    image = page.views["map"]["panels"][-1]
     expected = np.full((ROWS, COLUMNS), np.nan)
     for (number, line, pixel), z in heights.items():
         if number == present:
             expected[line, pixel] = z
+    known = np.isfinite(expected)
+    # The views of one moment come one after the other.
+    page.until(lambda: np.array_equal(np.isfinite(page.views["map"]["panels"][-1]["values"]), known))
+    image = page.views["map"]["panels"][-1]
     factor = {"nm": 1e9, "µm": 1e6}[image["value"]["unit"]]
     shown = image["values"] / factor
     assert np.array_equal(np.isfinite(shown), np.isfinite(expected))

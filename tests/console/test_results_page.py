@@ -6,9 +6,10 @@ import asyncio
 import re
 import socket
 import zipfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from multiprocessing import active_children
 from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING, Any, Final
@@ -22,14 +23,13 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from opsicm.console.results_page import AnalysisProcess, ResultsPage
-from opsicm.core.errors import OpsicmError
+from opsicm.console.results_page import ResultsPage
 from opsicm.figures.view import ImagePanel, View
 from opsicm.record.reader import Run
-from opsicm.reporting.document import result_rows
-from opsicm.reporting.reports import report_html, run_content
+from opsicm.reporting import document
+from opsicm.reporting.document import Content, result_rows
+from opsicm.reporting.reports import run_content
 from opsicm.results.conversion import convert_path
-from opsicm.results.run_results import results_of
 from tests.fixtures.browser import NEEDED, text, until
 from tests.fixtures.raster_run import COLUMNS, MISSING, PITCH, ROWS, height, raster_run
 from tests.fixtures.served import Served, served_replay, wait_for
@@ -55,6 +55,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def report(run: Path) -> Content:
+    """What the report of the run says."""
+    with Run(run) as file:
+        return run_content(file)
+
+
+@pytest.fixture(scope="module")
 def console(run: Path) -> Iterator[Served]:
     with served_replay(run) as made:
         yield made
@@ -76,21 +83,17 @@ def opened(page: Page, console: Served) -> None:
 
 
 def shown(page: Page, name: str) -> Locator:
-    """The figure of this name, drawn."""
+    """The figure of this name, where it stays: all others are drawn too, which takes place only when they are seen."""
+    for one in page.locator("figure").all():
+        one.scroll_into_view_if_needed()
+        wait_for(one.locator("figcaption").count)
     figure = page.locator(f'figure[data-name="{name}"]').first
     figure.scroll_into_view_if_needed()
-    wait_for(lambda: figure.locator("figcaption").count())
     return figure
 
 
 def contents(page: Page, selector: str) -> list[str]:
     return [one or "" for one in page.locator(selector).all_text_contents()]
-
-
-def apart(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` in a thread: Playwright keeps an event loop in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
 
 
 def numbers(words: str) -> list[float]:
@@ -102,11 +105,9 @@ def numbers(words: str) -> list[float]:
 class TestInABrowser:
     pytestmark = NEEDED
 
-    def test_it_says_what_the_report_says_as_text(self, page: Page, console: Served, run: Path) -> None:
+    def test_it_says_what_the_report_says_as_text(self, page: Page, console: Served, report: Content) -> None:
         opened(page, console)
-        with Run(run) as file:
-            report = run_content(file)
-            rows = [[n, v, u, f"{o}: {r}" if o else r] for n, v, u, o, r in result_rows(results_of(file))]
+        rows = [[n, v, u, f"{o}: {r}" if o else r] for n, v, u, o, r in result_rows(report.results)]
         assert contents(page, "#title") == [TITLE]
         assert contents(page, "#subtitle") == [report.subtitle]
         assert FOLDER in report.subtitle
@@ -120,14 +121,13 @@ class TestInABrowser:
             assert body == [column.text(k) for k in range(table.rows) for column in table.columns]
 
     def test_curves_are_read_at_the_pointer_and_at_the_same_time_in_every_panel(
-        self, page: Page, console: Served, run: Path
+        self, page: Page, console: Served, run: Path, report: Content
     ) -> None:
         opened(page, console)
         panels = shown(page, "time").locator(".shown")
         with Run(run) as file:
             t, potential, current = (file.cell[name].values for name in ("t_ns", "potential", "current"))
-            view = next(view for view in _views(file) if view.name == "time")
-        names = [panel.y.label for panel in view.panels]
+        names = [panel.y.label for panel in _view(report, "time").panels]
         assert names[-1] == "cell current (µA)"
         volts, amperes = (
             panels.nth(next(k for k, n in enumerate(names) if w in n)) for w in ("potential", "cell curr")
@@ -153,11 +153,11 @@ class TestInABrowser:
         page.mouse.dblclick(box["x"] + 0.4 * box["width"], box["y"] + 20)
         wait_for(lambda: _range(amperes) == whole)
 
-    def test_pixels_are_read_and_coloured_as_the_viewer_wants(self, page: Page, console: Served, run: Path) -> None:
+    def test_pixels_are_read_and_coloured_as_the_viewer_wants(
+        self, page: Page, console: Served, report: Content
+    ) -> None:
         opened(page, console)
-        with Run(run) as file:
-            view = next(view for view in _views(file) if view.name == "image_series")
-        figure, image = shown(page, "image_series"), view.panels[0]
+        figure, image = shown(page, "image_series"), _view(report, "image_series").panels[0]
         assert isinstance(image, ImagePanel)
         canvas, readout = figure.locator(".image canvas").first, figure.locator(".readout").first
         for row, column in ((0, 0), (3, 4), (2, 1), MISSING):
@@ -191,9 +191,9 @@ class TestInABrowser:
             assert f"{_short(saved.stat().st_size)}" in text(page, "#made")
 
 
-def _views(file: Run) -> list[View]:
-    report = run_content(file)
-    return [*([] if report.key is None else [report.key]), *report.views]
+def _view(report: Content, name: str) -> View:
+    views = [*([] if report.key is None else [report.key]), *report.views]
+    return next(view for view in views if view.name == name)
 
 
 def _box(place: Locator) -> dict[str, float]:
@@ -247,7 +247,7 @@ def _short(size: int) -> str:
 # -- exports ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_export_is_what_convert_makes(visitor: httpx.Client, run: Path, tmp_path: Path) -> None:
+def test_every_export_is_what_convert_makes(visitor: httpx.Client, run: Path, report: Content, tmp_path: Path) -> None:
     waited = []
     while (answer := visitor.get("/api/results")).status_code == 202:
         waited.append(answer.json()["progress"])
@@ -265,15 +265,14 @@ def test_every_export_is_what_convert_makes(visitor: httpx.Client, run: Path, tm
         suffix = {"run.nxs": ".nxs", "images.gsf": "_images.gsf.zip"}.get(name, f"_{name}")
         assert unquote(disposition.partition("''")[2]) == made.json()["file"] == FOLDER + suffix
         assert "x-evil" not in saved.headers
-        _compare(name, saved.content, run, tmp_path)
+        _compare(name, saved.content, run, report, tmp_path)
 
 
-def _compare(name: str, content: bytes, run: Path, folder: Path) -> None:
+def _compare(name: str, content: bytes, run: Path, report: Content, folder: Path) -> None:
     if name == "run.nxs":
         assert content == (run / "run.nxs").read_bytes()
     elif name == "report.html":
-        with Run(run) as file:
-            assert content.decode() == report_html(file)
+        assert content.decode() == document.page(report)
     elif name == "everything.nc":
         (folder / "saved.nc").write_bytes(content)
         with xr.open_dataset(folder / "saved.nc", group="hops", engine="h5netcdf") as saved, Run(run) as file:
@@ -352,54 +351,55 @@ def test_a_run_file_that_vanished_is_said_and_nothing_else(run: Path, tmp_path: 
             assert "put it back, or open another run" in answer.json()["detail"]
 
 
-def test_without_a_finished_run_it_says_so(raster: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_made_is_said_and_begun_again(raster: Path, tmp_path: Path) -> None:
     goes_on, damaged = tmp_path / "goes-on", tmp_path / "damaged"
     goes_on.mkdir()
     (goes_on / "journal.jsonl").touch()
     damaged.mkdir()
     (damaged / "run.nxs").write_bytes(b"no HDF5")
     on_show: list[Path | None] = [None]
+    asked_for: list[Path | None] = []
+    others = {*active_children()}
 
-    async def asked() -> None:
-        app, results = FastAPI(), ResultsPage(lambda: on_show[0])
+    def shown_now() -> Path | None:
+        asked_for.append(on_show[0])
+        return on_show[0]
+
+    async def asked(client: httpx.AsyncClient) -> None:
+        answer = await client.get("/api/results")
+        assert (answer.status_code, answer.json()["problems"][0]["limit"]) == (409, "none is on show")
+        on_show[0] = goes_on
+        answer = await client.get("/api/export/hops.csv")
+        assert answer.status_code == 409
+        assert "wait for its end, or stop it" in answer.json()["detail"]
+        on_show[0] = damaged
+        while (answer := await client.get("/api/results")).status_code == 202:
+            assert answer.json()["progress"]
+        assert answer.status_code == 422
+        assert "no HDF5 signature" in answer.json()["detail"]
+        on_show[0] = raster
+        drawing = asyncio.create_task(client.post("/api/export/figures", json={}))
+        while raster not in asked_for:  # what is asked for next waits behind it
+            await asyncio.sleep(0.001)
+        while (await client.get("/api/results")).json().get("progress") != "making figures":
+            assert not drawing.done()
+        for process in {*active_children()} - others:
+            process.kill()
+        assert (await drawing).status_code == 422
+        assert "ended before it was done (exit code -9); load the page anew" in (await drawing).json()["detail"]
+        refused = await client.get("/api/export/none.csv")
+        assert refused.status_code == 422
+        assert "the exports are run.nxs, report.html, images.gwy" in refused.json()["detail"]
+
+    async def served() -> None:
+        app, results = FastAPI(), ResultsPage(shown_now)
         results.add_to(app)
+        transport = httpx.ASGITransport(app)
         try:
-            transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://console", timeout=ANALYSED) as client:
-                answer = await client.get("/api/results")
-                assert (answer.status_code, answer.json()["problems"][0]["limit"]) == (409, "none is on show")
-                on_show[0] = goes_on
-                answer = await client.get("/api/export/hops.csv")
-                assert answer.status_code == 409
-                assert "wait for its end, or stop it" in answer.json()["detail"]
-                on_show[0] = damaged
-                while (answer := await client.get("/api/results")).status_code == 202:
-                    assert answer.json()["progress"]
-                assert answer.status_code == 422
-                assert "no HDF5 signature" in answer.json()["detail"]
-                on_show[0] = raster
-                answer = await client.get("/api/export/hops.csv")
-                assert answer.text.startswith("t,number,line,pixel"), "another run, after one that failed"
+                await asked(client)
         finally:
             results.stop()
 
-    apart(asked())
-
-
-def test_an_analysis_that_is_ended_from_outside_is_said_and_begun_again(raster: Path, tmp_path: Path) -> None:
-    async def asked() -> None:
-        process = AnalysisProcess()
-        try:
-            asking = asyncio.create_task(process.ask("export", raster, "figures", tmp_path))
-            while process.progress != "making figures":
-                assert not asking.done()
-                await asyncio.sleep(0.01)
-            process.interrupt()
-            with pytest.raises(OpsicmError, match=r"ended before it was done \(exit code -9\); load the page anew"):
-                await asking
-            with pytest.raises(OpsicmError, match=r"'\.\./run\.nxs'; the exports are run\.nxs"):
-                await process.ask("export", raster, "../run.nxs", tmp_path)
-        finally:
-            process.stop()
-
-    apart(asked())
+    with ThreadPoolExecutor(1) as thread:  # Playwright keeps an event loop in this one
+        thread.submit(asyncio.run, served()).result()

@@ -111,7 +111,7 @@ def test_nothing_is_served_outside_the_folder(console: Served, visitor: httpx.Cl
     host, port = console.address.removeprefix("http://").split(":")
     cookie = visitor.cookies[console.cookie]
     with socket.create_connection((host, int(port))) as client:
-        head = f"Host: {host}\r\nCookie: {console.cookie}={cookie}\r\nConnection: close"
+        head = f"Host: {host}:{port}\r\nCookie: {console.cookie}={cookie}\r\nConnection: close"
         client.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.split()[1] == b"404", answer[:200]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from opsicm.core.errors import BadInput, OutsideDomain
 from opsicm.experiment.parameter_file import parameter_set, parameter_set_names
 from opsicm.physics.cell.cell import Cell, CellStopped, Terms
 from opsicm.physics.parameters import Curve, Leaf
+from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
+from opsicm.physics.pipette.ion_current import conductance
 
 SET = parameter_set()
 TAKAHASHI = "graphite-li-ec-dec-takahashi"
@@ -156,6 +160,32 @@ def test_a_voltammogram_gives_what_the_set_was_calibrated_by() -> None:
         first, second = _halves("graphite-li-ec-dec", compensation)
         assert abs(first + second - 5.89) > 0.5
         assert abs(first / second - 2.31) > 0.3
+
+
+def test_enriched_salt_overtakes_the_ohmic_drop_near_the_sample_under_the_calibrated_set_alone() -> None:
+    """E11 in the cell alone, third cycle at 0.5 mV/s: the current at 0.1 less that at 2.6 mm changes sign once more in
+    reverse, at 0.45 V (the paper: +0.5 V). Under the default it stays negative up to there: κ hardly knows the salt.
+    """
+    calibrated, default = _near_less_far(TAKAHASHI, 0.62), _near_less_far("graphite-li-ec-dec", 0.0)
+    assert calibrated(0.35) < 0.0 < calibrated(0.55)
+    assert default(0.35) < default(0.55) < -0.1
+    assert abs(calibrated(1.6)) < 0.1  # E: nearly uniform at the end
+    assert calibrated(0.2) < -0.5
+
+
+def _near_less_far(name: str, compensation: float) -> Callable[[float], float]:
+    """Pipette current at 0.1 less that at 2.6 mm [nA] against the potential [V] of the third reverse sweep of E11."""
+    cell = Cell(parameter_set(name).with_leaves({"loading": 0.044}).values, initial_potential=1.7, terms=CONVECTING)
+    for _ in range(3):
+        for start, rate in ((1.7, -0.5e-3), (0.0, 0.5e-3)):
+            cell.set_potential(start, rate, compensation)
+            trace = cell.record(2.0, 1700, [0.1e-3, 2.6e-3])
+    electrolyte = cell.parameters.electrolyte
+    shape = geometric_resistance(Pipette(50e-9, cone_angle=np.radians(4.0)))
+    G = conductance(shape, electrolyte.conductivity, 1000.0, trace.concentration)
+    difference = 1e9 * (G * (0.7 - trace.ohmic_drop)) @ np.array([1.0, -1.0])
+    swept = 1e-3 * np.arange(1, 1701)
+    return lambda volts: float(np.interp(volts, swept, difference))
 
 
 def _halves(name: str, compensation: float) -> tuple[float, float]:

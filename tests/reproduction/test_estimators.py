@@ -88,6 +88,18 @@ def test_the_length_of_an_exponential_on_a_line_comes_back_and_the_line_does_not
         assert found.u < 0.15 * length
 
 
+@pytest.mark.parametrize("seconds", [400.0, 700.0, 1000.0])
+def test_the_length_of_a_diffusion_layer_is_that_of_diffusion(seconds: float) -> None:
+    width = math.sqrt(2.6e-10 * seconds)
+    x = HEIGHTS / (2.0 * width)
+    layer = np.exp(-x * x) - math.sqrt(math.pi) * x * np.array([math.erfc(one) for one in x])  # ierfc over ierfc(0)
+    profile = _profile(4.7e-9 + 0.2e-9 * 1e3 * HEIGHTS + 100e-12 * layer)
+    found = length_beyond_line(profile, 1.0e-3)
+    assert found.value == pytest.approx(width, rel=0.12)
+    naive = length_beyond_line(profile, 1.0e-3, with_tail=False)
+    assert 0.7 * width < (naive.value or 0.0) < 0.9 * width
+
+
 def test_a_length_is_not_determined_on_a_line_a_long_gradient_or_half_a_profile() -> None:
     line = 4.7e-9 - 100e-9 * HEIGHTS
     assert "nothing departs from the line" in length_beyond_line(_profile(line), 1.0e-3).reason

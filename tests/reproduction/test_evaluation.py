@@ -16,7 +16,7 @@ from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
 from opsicm.reproduction.evaluation import currents, heights, images, pipettes, towers
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
+from opsicm.reproduction.variants import AS_DECLARED
 
 F64 = NDArray[np.float64]
 TEXT = "opsicm: 1\ntitle: t\nrig: twin/graphite\npipette: {bias_V: 0.7}\ncell: [{open_circuit: {for_s: 1}}]\n"
@@ -37,29 +37,30 @@ def _rows(**columns: Any) -> xr.Dataset:
     return xr.Dataset({name: ("row", values) for name, values in columns.items()})
 
 
-def _pipette_run(radius: float, salt: float, factor: float, variant: str) -> AnalysedRun:
+def _pipette_run(radius: float, salt: float, factor: float) -> AnalysedRun:
     bias = np.linspace(-0.8, 0.8, 41)
     slow = _rows(t_ns=np.arange(41) * 10**9, pipette_bias=bias, pipette_current=factor * bias)
     values = (("pipette.radius_nm", radius * 1e9), ("electrolyte.salt_M", salt))
-    return _analysed(variant, values, slow=slow, parameters={"pipette": {"radius_m": radius}})
+    return _analysed(AS_DECLARED, values, slow=slow, parameters={"pipette": {"radius_m": radius}})
 
 
 def test_the_calibration_knows_a_line_from_a_flat_curve() -> None:
-    runs = []
+    straight, curved = [], []
     for radius in (47e-9, 50e-9, 53e-9):
         for salt in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5):
-            runs.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0)), KAPPA_PROPORTIONAL))
-            runs.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2), AS_DECLARED))
-    found = _by_id(pipettes.calibration(ExperimentRuns(tuple(runs))))
-    assert found["E1.linearity_proportional"].value == pytest.approx(1.0, abs=1e-9)
-    assert found["E1.slope_proportional"].value == pytest.approx(50.0, rel=1e-6)
+            straight.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 + 0.5 * (salt - 1.0))))
+            curved.append(_pipette_run(radius, salt, radius * 0.1 * (1.0 - 0.07 * (salt - 1.05) ** 2)))
+    line = _by_id(pipettes.calibration(ExperimentRuns(tuple(straight))))
+    assert line["E1.linearity"].value == pytest.approx(1.0, abs=1e-9)
+    assert line["E1.slope"].value == pytest.approx(50.0, rel=1e-6)
+    found = _by_id(pipettes.calibration(ExperimentRuns(tuple(curved))))
     assert (found["E1.linearity"].value or 0.0) < 0.85
     # What rises and falls has no slope; below the maximum the same curve is nearly a line.
     assert found["E1.slope"].value is None
     assert "follows no line" in found["E1.slope"].reason
     assert 0.85 < (found["E1.linearity_low"].value or 0.0) < 0.99
     assert (found["E1.slope_low"].value or 0.0) > 1.0
-    few = [run for run in runs if run.value("salt_M") in (0.5, 1.0)]
+    few = [run for run in curved if run.value("salt_M") in (0.5, 1.0)]
     assert "2 concentrations of salt" in pipettes.calibration(ExperimentRuns(tuple(few)))[0].reason
 
 

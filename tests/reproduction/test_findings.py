@@ -15,20 +15,21 @@ from opsicm.experiment.parameter_file import parameter_set
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.reproduction.findings import cone_table, findings, linearity, turning_points, write_findings
 from opsicm.reproduction.paper import IDS, ROWS
-from opsicm.reproduction.table import ComparedRow, compare
+from opsicm.reproduction.table import ComparedRow, compare, side_by_side
+from opsicm.reproduction.variants import DEFAULT, PROPORTIONAL, DeclaredSet
 
 ABSENT = {name: failed(name, "", "", "not run", "no file") for name in IDS}
 UNITS = {row.id: row.unit for row in ROWS}
 
 
-def _compared(**here: float) -> list[ComparedRow]:
+def _compared(chosen: DeclaredSet, /, **here: float) -> list[ComparedRow]:
     named = {key.replace("__", "."): value for key, value in here.items()}
     results = {name: Result(name, value, None, UNITS[name], "m") for name, value in named.items()}
-    return compare(results, ABSENT, {}, IDS)
+    return compare(results, ABSENT, {}, IDS, None, chosen)
 
 
 def _page(**here: float) -> str:
-    return findings([one.record() for one in _compared(**here)], "long")
+    return findings([one.record() for one in _compared(DEFAULT, **here)], "long")
 
 
 def _swelling(*rows: tuple[float, float]) -> CellParameters:
@@ -72,11 +73,16 @@ def test_a_line_is_a_line_for_kappa_proportional_and_not_across_a_maximum() -> N
 
 
 def test_the_page_quotes_the_table_and_says_what_was_not_run() -> None:
-    text = _page(E5__rest_proportional=13.7, E5__rest=0.9, E9__ratio=1.9)
+    columns = [
+        _compared(DEFAULT, E5__rest=0.9, E9__ratio=1.9),
+        _compared(PROPORTIONAL, E5__rest=13.7, E1__slope_low=60.0),
+    ]
+    text = findings([one.record() for one in side_by_side(columns)], "long")
     assert "relaxes by 13.7 % of the step" in text
     # 5 % of 13.7 %, of s = 0.5.
     assert "need s below 0.18" in text
     assert "E9.ratio is 1.9 and E9.total not run" in text
+    assert "under κ ∝ c 60 %" in text
     assert "need s below" not in _page()
 
 
@@ -91,9 +97,9 @@ def test_the_order_of_c_and_d_follows_the_runs() -> None:
 
 
 def test_there_are_twelve_numbers_to_read_off(tmp_path: Path) -> None:
-    page = write_findings(_compared(E2__swing_10=2.1), tmp_path, "short")
+    page = write_findings(_compared(DEFAULT, E2__swing_10=2.1), tmp_path / "out", "short")
     text = page.read_text(encoding="utf-8")
-    assert page == tmp_path / "findings.md"
+    assert page == tmp_path / "out" / "findings.md"
     rows = [line for line in text.partition("## 6. Twelve numbers")[2].splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + 12
     assert "| 3a | swing at 10 µm | the same, with the peak current of 3b | 2.1 nA |" in rows

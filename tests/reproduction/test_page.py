@@ -6,7 +6,9 @@ import copy
 
 from opsicm.analysis.result import Result, failed
 from opsicm.reproduction.paper import IDS, ROWS
-from opsicm.reproduction.table import ComparedRow, compare
+from opsicm.reproduction.sensitivity import Effect, RowSensitivity
+from opsicm.reproduction.table import ComparedRow, compare, side_by_side
+from opsicm.reproduction.variants import SETS, TAKAHASHI
 from scripts.reproduction_page import FIGURES, QUOTES, REASONS, TITLES, drift, page
 
 ABSENT = {name: failed(name, "", "", "not run", "no file") for name in IDS}
@@ -60,6 +62,32 @@ def test_the_page_says_what_is_not_modelled_what_has_no_verdict_and_what_another
     declared = by_id["E9.onset"].definition
     onset = f"| E9.onset | {declared} | 0.900 ± 0.010, agrees | 5 % of the change: 0.600 ± 0.010, same trend | V |"
     assert onset in text
+
+
+def test_the_page_shows_what_a_prediction_owes_to_an_assumption() -> None:
+    row = next(row for row in ROWS if row.id == "E5.rest")
+    effect = Effect("conductivity_curve", ("as it is", "proportional"), (0.9, 20.0))
+    turning = RowSensitivity(row, 0.9, None, (effect,)).record()
+    steady = RowSensitivity(row, 0.9, None, (Effect("tdf", ("1", "1.6"), (0.8, 1.0)),)).record()
+    pictures = {"sensitivity_E5": "images/sensitivity_E5.png"}
+    text = page(_records(E5__rest=0.9), pictures, "long", [turning])
+    assert "Each of 1 assumed numbers alone" in text
+    assert "- **E5.rest** same trend turns disagrees at `conductivity_curve` proportional." in text
+    assert "![E5, what its predictions follow](images/sensitivity_E5.png)" in text
+    assert "no verdict turns." in page(_records(E5__rest=0.9), {}, "long", [steady])
+
+
+def test_sets_beside_the_first_have_their_columns_and_their_counts() -> None:
+    results = {"E1.linearity": Result("E1.linearity", 0.99, None, "1", "m")}
+    columns = [compare(results, ABSENT, {}, ("E1",), None, chosen) for chosen in SETS]
+    records = [one.record() for one in side_by_side(columns)]
+    text = page(records, {})
+    assert "| ratio | kind | verdict | calibrated | κ ∝ c |" in text
+    assert text.count("same trend (calibrated)") == 2
+    assert "- calibrated (`graphite-li-ec-dec-takahashi`)\n  - calibrated: 4 rows, 1 same trend, 3 no number" in text
+    gone = copy.deepcopy(records)
+    gone[0]["sets"][TAKAHASHI.name]["verdict"] = "disagrees"
+    assert drift(gone, records) == [f"E1.linearity under {TAKAHASHI.name}: verdict was 'same trend' and is 'disagrees'"]
 
 
 def test_reasons_are_of_rows() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
 from opsicm.reproduction.cases import Case, Plan, cases_of, chosen_experiments, plan, with_changes, with_ir_compensation
 from opsicm.reproduction.evaluation.experiments import evaluate
-from opsicm.reproduction.runs import CaseRun, longest_first, run_all
+from opsicm.reproduction.runs import CaseRun, OnProgress, longest_first, run_all
 from opsicm.reproduction.table import ComparedRow, table
-from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, STRIP
+from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, DEFAULT, SETS, STRIP, TAKAHASHI, declared_sets
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
 from opsicm.twin.far_pipette import FarPipette
@@ -56,7 +57,17 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _table(folder: Path) -> dict[str, ComparedRow]:
     planned = plan(("E2",), short=True)
-    return {one.row.id: one for one in _read(planned, run_all(planned, folder, lambda: False, _nothing))}
+    return {one.row.id: one for one in _read(planned, _run(planned, folder))}
+
+
+def _run(
+    planned: Plan,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    workers: int = 1,
+    told: OnProgress | None = None,
+) -> dict[str, list[CaseRun]]:
+    return run_all({DEFAULT.name: planned}, folder, stop, told or _nothing, workers)[DEFAULT.name]
 
 
 def _read(planned: Plan, made: dict[str, list[CaseRun]]) -> list[ComparedRow]:
@@ -92,10 +103,58 @@ def test_what_was_declared_of_raw_samples_is_in_the_cases() -> None:
 
 
 def test_several_at_a_time_the_longest_begin_first() -> None:
-    cases = longest_first(plan(chosen_experiments(None), short=True))
+    cases = longest_first([plan(chosen_experiments(None), short=True)])
     order = list(dict.fromkeys(case.experiment for case in cases))
     assert order == ["E9", "E6", "E7", "E11", "E10", "E1", "E2", "E3", "E4", "E5", "E8", "E12"]
     assert len(cases) == len(plan(chosen_experiments(None), short=True).all)
+
+
+def test_sets_share_the_runs_that_they_cannot_change() -> None:
+    """HOPG is no graphite, and one liquid on both sides of a pipette is known by its conductivity alone."""
+    plans = {one.name: plan(("E2", "E8", "E12"), True, one, in_full=one is DEFAULT) for one in SETS}
+    keys = {name: {e: {case.key for case in cases} for e, cases in one.cases.items()} for name, one in plans.items()}
+    default, calibrated, proportional = (keys[one.name] for one in SETS)
+    assert default["E8"] == calibrated["E8"] == proportional["E8"]
+    assert default["E12"] == calibrated["E12"] == proportional["E12"]
+    assert not calibrated["E2"] & (default["E2"] | proportional["E2"])
+    assert len(calibrated["E2"]) == 4  # as declared, without the terms switched off
+    (other,) = declared_sets(["graphite-li-pc"])
+    assert {case.key for case in cases_of("E12", True, other)}.isdisjoint(default["E12"])
+    assert {case.key for case in cases_of("E8", True, other)} == default["E8"]
+
+
+def test_the_calibrated_set_brings_its_compensation() -> None:
+    """Into every step that controls a potential and states none; a short form's own stays."""
+    (case,) = cases_of("E11", False, TAKAHASHI, in_full=False)
+    cell = [step.model_dump() for step in case.loaded.experiment.cell]
+    assert [step.get("ir_compensation_pct") for step in cell] == [0, 62, 62]
+    assert cell[0]["potential_V"] == 1.7
+    assert case.loaded.experiment.specimen.parameters == TAKAHASHI.name
+    assert case.loaded.experiment.probe[1].model_dump()["during"] == "cell[2]"
+    (short,) = cases_of("E9", True, TAKAHASHI, in_full=False)
+    assert [step.model_dump()["ir_compensation_pct"] for step in short.loaded.experiment.cell] == [97]
+    rates = {path for case in cases_of("E3", True, TAKAHASHI, in_full=False) for path, _ in case.values}
+    assert all(case.loaded.experiment.pipette.cone_deg == 4.0 for case in cases_of("E4", True, TAKAHASHI))
+    assert len(rates) == 1
+    radii = {dict(case.values)["pipette.radius_nm"] for case in cases_of("E1", True, TAKAHASHI, in_full=False)}
+    assert radii == {50}
+
+
+def test_a_file_of_the_users_is_a_set_and_its_numbers_are_in_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "ours.yaml"
+    text = "title: ours\ntransference: {value: 0.4, unit: '1', u: 0.1, status: measured, source: us}\n"
+    file.write_text(text, encoding="utf-8")
+    (ours,) = declared_sets([str(file)])
+    assert (ours.name, ours.label, ours.compensation_pct) == (str(file), "ours", 0.0)
+    before = {case.key for case in cases_of("E5", True, ours)}
+    file.write_text(text.replace("0.4", "0.5"), encoding="utf-8")
+    assert before.isdisjoint({case.key for case in cases_of("E5", True, ours)})
+    assert declared_sets([]) == SETS
+    assert declared_sets([TAKAHASHI.name]) == (TAKAHASHI,)
+    with pytest.raises(BadInput, match="'gold'; is no parameter set; sets are graphite-li-ec-dec"):
+        declared_sets(["gold"])
+    with pytest.raises(BadInput, match="--set is graphite-li-pc; is named twice"):
+        declared_sets(["graphite-li-pc", "graphite-li-pc"])
 
 
 def test_paths_into_an_experiment() -> None:
@@ -117,6 +176,13 @@ def test_compensation_reaches_every_step_that_controls_a_potential() -> None:
     assert changed["cell"][0] == {"hold": {"potential_V": 1, "for_s": 60}}
     assert changed["probe"][0]["park"]["during"] == "cell[2]"
     assert changed["envelope"] == {"cell_V": [-1.0, 2.0]}
+    swept = [{"conditioning": {"from_V": 1, "ir_compensation_pct": 50}}, {"sweep": {"from_V": 1}}]
+    kept = with_ir_compensation({"cell": swept, "vary": {"cell[1].sweep.rate_mV_s": [1]}}, 97.0)
+    assert [next(iter(step.values()))["ir_compensation_pct"] for step in kept["cell"]] == [50, 97.0]
+    moved = with_ir_compensation({"cell": [{"sweep": {"from_V": 1}}], "vary": {"cell[0].sweep.rate_mV_s": [1]}}, 97.0)
+    assert moved["vary"] == {"cell[1].sweep.rate_mV_s": [1]}
+    current = {"cell": [{"constant_current": {"current_mA": 1}}]}
+    assert with_ir_compensation(current, 97.0) == current
 
 
 @pytest.mark.usefixtures("packaged")
@@ -139,8 +205,8 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
 
     again: list[str] = []
     cases = plan(("E2",), short=True)
-    monkeypatch.setattr("opsicm.reproduction.runs.execute", lambda *_: again.append("ran"))
-    made = run_all(cases, packaged / "right", lambda: False, _nothing)
+    monkeypatch.setattr("opsicm.reproduction.runs.execute", lambda *_, **__: again.append("ran"))
+    made = _run(cases, packaged / "right")
     assert not again
     assert all(one.path is not None for one in made["E2"])
     monkeypatch.undo()
@@ -152,7 +218,9 @@ def test_a_turned_sign_in_the_twin_turns_verdicts_and_runs_are_kept(
     wrong = _table(packaged / "wrong")
     for name in ("E2.swing_10", "E2.swing_3000", "E2.swing_delithiation", "E2.contrast"):
         assert (right[name].verdict, wrong[name].verdict) == ("same trend", "disagrees"), name
-    assert right["E2.cell_current"].verdict == wrong["E2.cell_current"].verdict == "same trend"
+    # The cell does not feel the pipette, whichever way it reads: no verdict, and the same number.
+    assert right["E2.cell_current"].verdict is wrong["E2.cell_current"].verdict is None
+    assert right["E2.cell_current"].result.value == wrong["E2.cell_current"].result.value
 
 
 @pytest.mark.usefixtures("packaged")
@@ -168,8 +236,8 @@ def test_a_circuit_turned_round_is_caught_before_it_gives_a_number(
 def test_runs_in_processes_are_the_runs_of_one(packaged: Path) -> None:
     planned = plan(("E2",), short=True)
     told: list[float] = []
-    together = run_all(planned, packaged / "two", lambda: False, lambda _, share: told.append(share), workers=2)
-    alone = run_all(planned, packaged / "one", lambda: False, _nothing)
+    together = _run(planned, packaged / "two", workers=2, told=lambda _, share: told.append(share))
+    alone = _run(planned, packaged / "one")
     assert told == [1.0, 1.0]
     for one, other in zip(together["E2"], alone["E2"], strict=True):
         assert one.case.values == other.case.values
@@ -186,7 +254,7 @@ def test_an_interrupted_run_is_made_again(packaged: Path) -> None:
     def stop() -> bool:
         return next(asked, True)
 
-    assert run_all(cases, packaged / "runs", stop, _nothing)["E2"] == []
+    assert _run(cases, packaged / "runs", stop)["E2"] == []
     assert not list((packaged / "runs").rglob("done.json"))
 
 
@@ -197,7 +265,7 @@ from opsicm.cli.main import main
 from opsicm.cli.execute import execute
 from opsicm.reproduction import cases
 cases.EXPERIMENTS, cases.VARIANTS = Path(sys.argv[1]), {}
-sys.exit(main(["reproduce", "--only", "E2", "--short", "--out", sys.argv[2]]))
+sys.exit(main(["reproduce", "--only", "E2", "--short", "--set", "graphite-li-ec-dec", "--out", sys.argv[2]]))
 """
 
 
@@ -222,15 +290,15 @@ def test_what_was_finished_before_a_stop_is_not_made_again(
     assert 0 < len(kept) < 4
 
     planned = plan(("E2",), short=True)
-    whole = run_all(planned, packaged / "whole", lambda: False, _nothing)
+    whole = _run(planned, packaged / "whole")
     made: list[str] = []
 
-    def counted(loaded: LoadedExperiment, place: Path, *rest: Any) -> Any:
+    def counted(loaded: LoadedExperiment, place: Path, *rest: Any, **named: Any) -> Any:
         made.append(place.name)
-        return execute(loaded, place, *rest)
+        return execute(loaded, place, *rest, **named)
 
     monkeypatch.setattr("opsicm.reproduction.runs.execute", counted)
-    again = run_all(planned, runs, lambda: False, _nothing)
+    again = _run(planned, runs)
     assert set(made) == {case.key for case in planned.all} - kept
     tables = [_read(planned, each) for each in (whole, again)]
     assert [one.record() for one in tables[0]] == [one.record() for one in tables[1]]

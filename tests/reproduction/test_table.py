@@ -16,7 +16,8 @@ from opsicm.core.units import factor
 from opsicm.reproduction.evaluation.experiments import EVALUATIONS
 from opsicm.reproduction.evaluation.row_value import over_runs, row_value
 from opsicm.reproduction.paper import IDS, KINDS, ROWS, Row
-from opsicm.reproduction.table import ComparedRow, compare, summary, write_json
+from opsicm.reproduction.table import ComparedRow, compare, side_by_side, summary, write_records
+from opsicm.reproduction.variants import DEFAULT, SETS, TAKAHASHI
 
 PACKAGE = Path(str(opsicm.__file__)).parent
 TABLE = PACKAGE / "reproduction/paper.py"
@@ -27,6 +28,7 @@ CHANCE = {
     ("twin/settings.py", 1300.0): "input: the default roughness of a twin of flakes, in nm",
     ("twin/settings.py", 0.0035): "lower bound of the size of a twin's flakes, in µm",
     ("reproduction/evaluation/images.py", 1.4e-06): "metres behind a step edge that are clear of its rim",
+    ("reproduction/sensitivity.py", 1.3): "outer over inner radius of the thinnest wall",
     ("figures/hops.py", 1.15): "head room of a frame",
     ("figures/draw.py", 0.35): "inches above a strip of images",
     ("analysis/cell/unrecorded.py", 1.3): "quartiles of intervals that are alike",
@@ -92,7 +94,7 @@ def test_other_readings_of_a_row_stand_beside_it_with_their_own_verdicts() -> No
 def test_without_a_run_there_is_no_verdict_but_a_reason(tmp_path: Path) -> None:
     absent = {name: failed(name, "", "", "not run", "no file") for name in IDS}
     compared = compare({}, absent, {}, IDS)
-    write_json(compared, tmp_path / "t.json")
+    write_records([one.record() for one in compared], tmp_path / "t.json")
     records = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert {record["id"].partition(".")[0] for record in records} == set(IDS)
     for record in records:
@@ -101,6 +103,29 @@ def test_without_a_run_there_is_no_verdict_but_a_reason(tmp_path: Path) -> None:
         assert record["verdict"] is None
         assert record["outcome"] == record["method"] == "not run: no file"
         assert isinstance(record["paper"], float) or record["paper"] == "not stated"
+
+
+def test_sets_stand_side_by_side_each_with_the_kind_that_a_row_has_under_it() -> None:
+    """The first set's number is the row's own; a row that chose something in a set predicts nothing about it."""
+    absent = {name: failed(name, "", "", "not run", "no file") for name in IDS}
+    columns = [
+        compare({"E9.ratio": Result("E9.ratio", value, 0.01, "1", "m")}, absent, {}, ("E9", "E5"), None, chosen)
+        for chosen, value in zip(SETS, (1.97, 2.39, 1.96), strict=True)
+    ]
+    record = {one.row.id: one.record() for one in side_by_side(columns)}["E9.ratio"]
+    default, calibrated, proportional = (record["sets"][one.name] for one in SETS)
+    assert (record["set"], record["here"], record["kind"]) == (DEFAULT.name, 1.97, "predicted")
+    assert (default["here"], default["verdict"]) == (record["here"], record["verdict"])
+    assert (calibrated["here"], calibrated["kind"], calibrated["verdict"]) == (2.39, "calibrated", "agrees")
+    assert (proportional["kind"], proportional["verdict"]) == ("predicted", "same trend")
+
+
+def test_what_a_set_was_calibrated_by_are_rows() -> None:
+    """A row renamed would else become a prediction of the number that it chose."""
+    for one in SETS:
+        assert one.calibrated <= set(BY_ID), one.name
+    assert {BY_ID[name].experiment for name in TAKAHASHI.calibrated} == {"E1", "E5", "E9", "E11"}
+    assert DEFAULT.calibrated == {"E5.step"}
 
 
 _JUDGED = [row for row in ROWS if row.expected != "nothing" and row.kind != "by construction" and not row.not_modelled]
@@ -119,7 +144,7 @@ def test_no_verdict_is_written_down(row: Row) -> None:
 
 def test_a_number_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"--json.*choose another path"):
-        write_json([], tmp_path / "nowhere" / "t.json")
+        write_records([], tmp_path / "nowhere" / "t.json")
 
 
 def test_values_are_in_the_unit_of_their_row() -> None:

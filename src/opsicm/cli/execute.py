@@ -34,8 +34,8 @@ from opsicm.experiment.rig_file import LoadedRig, Role
 from opsicm.instruments.clock import Pacer, utc_now
 from opsicm.instruments.roles import ENGAGEMENT, Rig
 from opsicm.record import run_folder
-from opsicm.record.recorder import RunHeader
-from opsicm.record.run_folder import JOURNAL
+from opsicm.record.recorder import LiveRecorder, RunHeader
+from opsicm.record.run_folder import JOURNAL, RunFolder
 from opsicm.record.shared_recorder import SharedRecorder
 from opsicm.runner.commands import Inbox, StopSignal
 from opsicm.runner.control_socket import ControlSocket
@@ -70,13 +70,14 @@ def execute(
     provenance: Mapping[str, str | int] | None = None,
     say: Callable[[str], None] = lambda _: None,
     expected: float | None = None,
+    recorder_of: Callable[[RunFolder], LiveRecorder] = SharedRecorder,
 ) -> Execution:
     """Run `experiment`, recording below `out`. `speed` None is as fast as possible, 1 is real time.
 
     `estimate` [bytes] of the run file, where it is known: twice that must be free; `expected` [s] is the forecast of
     the run's duration. `resumed` is the state of the interrupted run that this one continues, `stand_in` plays every
     role in place of the rig file's drivers, and `provenance` then states where the data come from. `say` is given what
-    an operator should read at once.
+    an operator should read at once. `recorder_of` makes the recorder: the default keeps a run against every crash.
 
     Raises `BadInput` before anything is written when the input cannot be used. Whatever happens after that is recorded
     in the file and returned as `Execution.ending`.
@@ -111,7 +112,7 @@ def execute(
             resumed.claim(folder.path)
         pace = Pace(expected)
         inbox = control = connections.enter_context(closing(ControlSocket(folder.path, inbox, pace.record)))
-        recorder = SharedRecorder(folder)
+        recorder = recorder_of(folder)
         header = _header(experiment, loaded, prepared, started.isoformat(timespec="milliseconds"), stated)
         recorder.open(replace(header, provenance={**header.provenance, **origin}))
         run_context = RunContext(

@@ -57,20 +57,37 @@ def reproduce(
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the table to this file as well.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for runs and figures.")] = Path("out/reproduction"),
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME", help="Only under this parameter set; by default under three. Repeatable."
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Instead of the table: how each predicted row of the short forms follows these assumed numbers, as "
+            "transference,cone_deg, or all.",
+        ),
+    ] = None,
 ) -> None:
-    """Reproduce the paper's twelve experiments on the digital twin.
+    """Reproduce the paper's twelve experiments on the digital twin, under three parameter sets.
 
     Prints the paper's numbers beside those found here, with uncertainty and verdict, and draws its figures. Runs that
-    are finished are kept: given again, the command continues where it was interrupted.
+    are finished are kept: given again, the command continues where it was interrupted. The first set has the figures.
     """
     from opsicm.record.run_folder import refuse_if_short
     from opsicm.reproduction.command import reproduce as run_reproduce
+    from opsicm.reproduction.command import sensitivity as run_sensitivity
 
     refuse_if_short(out, None)
     if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK | os.X_OK)):
         limit = f"{json.parent} is not a folder that may be written"
         raise BadInput(Problem("--json", str(json), limit, "choose another path", str(json)))
-    raise typer.Exit(run_reproduce(only, short, json, out))
+    if sensitivity is not None:
+        raise typer.Exit(run_sensitivity(only, sensitivity, json, out, sets or ()))
+    raise typer.Exit(run_reproduce(only, short, json, out, sets or ()))
 
 
 @app.command(epilog="Example: opsicm bench --only hop --json bench.json")

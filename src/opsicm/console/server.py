@@ -249,9 +249,8 @@ def _refused(site: Site, request: Request) -> Response | None:
     if f"http://{request.headers.get('host', '')}" not in site.origins:
         # A name of somebody else's that leads to this machine would make his page and this one the same origin.
         host = ascii(request.headers.get("host", ""))[:80]
-        return problem(
-            421, "Wrong host", BadInput(Problem("Host", host, "is not this console", "open its own address"))
-        )
+        foreign = Problem("Host", host, "is not this console", "open the address that it has printed")
+        return problem(421, "Wrong host", BadInput(foreign))
     if request.url.path == "/" and request.method == "GET":
         return None  # it lets in, or says how to come in
     if _session(site, request) is None:

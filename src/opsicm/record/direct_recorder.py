@@ -1,4 +1,4 @@
-"""Records a run that is known before it is written, as of files that were measured elsewhere: without processes."""
+"""Records without processes: what is known before it is written, or a twin's run that is repeated if it is lost."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from opsicm.record.writer_process import Gathering
 class DirectRecorder:
     """A `Recorder` that writes the log and makes the run file of it in this process, as it is called.
 
-    Nothing has to be kept against a crash, and nothing waits: a live run is recorded by `SharedRecorder`. `losses` say
-    what the run file lacks, once closed.
+    Nothing is kept against a crash, and the caller waits while it writes: a run of instruments is recorded by
+    `SharedRecorder`. `losses` say what the run file lacks, once closed, and `unfinished` why it cannot be trusted.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self.losses: list[str] = []
+        self.unfinished: str | None = None
 
     def open(self, header: RunHeader) -> None:
         LogWriter.begin(self._folder, header)
@@ -65,6 +66,7 @@ class DirectRecorder:
         self._log.sync()
         self._journal.close()
         path, self.losses = run_file_of(self._folder)
+        self.unfinished = "; ".join(self.losses) or None
         return path
 
     def _append(self, frames: list[log.Frame]) -> None:

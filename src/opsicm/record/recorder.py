@@ -90,3 +90,9 @@ class Recorder(Protocol):
     def close(self) -> Path:
         """Finish; returns the path of the run file."""
         ...
+
+
+class LiveRecorder(Recorder, Protocol):
+    """A recorder of a run as it happens: once closed, `unfinished` says why there is no run file, or is None."""
+
+    unfinished: str | None

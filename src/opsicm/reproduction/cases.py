@@ -6,13 +6,13 @@ import copy
 import hashlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from opsicm.cli.rigs import load_rig
+from opsicm.cli.rigs import load_rig, specimen_parameters
 from opsicm.core.errors import BadInput, OpsicmError, Problem
 from opsicm.experiment.cell_steps import CELL_STEPS
 from opsicm.experiment.expansion import expanded
@@ -25,13 +25,18 @@ from opsicm.reproduction.variants import (
     AS_DECLARED,
     CALIBRATED,
     COMPENSATION_PCT,
+    DEFAULT,
     FIRST_VALUE_ONLY,
     IR_COMPENSATED,
     LONG_ONLY,
+    ONE_LIQUID,
     ONE_SPECIMEN,
+    REPEATED_BY,
     REPEATS,
     VARIANTS,
     WITHOUT_RAW,
+    WITHOUT_SPECIMEN,
+    DeclaredSet,
 )
 
 # Packages that cannot change a run, except for the modules below: they start it or correct positions during it.
@@ -56,8 +61,8 @@ _BEFORE_COMPENSATION_s: Final = 60  # hold without compensation
 class Case:
     """One run: its experiment and variant, the values that are varied, and its experiment file.
 
-    `key` (SHA-256, 16 hex digits) identifies its result by content: experiment text, rig text, seed and every source
-    file that a run uses.
+    `key` (SHA-256, 16 hex digits) identifies its result by content: experiment text, rig text, the numbers of the
+    parameter set, seed and every source file that a run uses. So sets that make the same experiment file share its run.
     """
 
     experiment: str
@@ -68,7 +73,10 @@ class Case:
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = (self.loaded.text, load_rig(self.loaded, None).text, str(self.seed), sources_hash())
+        rig = load_rig(self.loaded, None)
+        # The parameter set too: its name in the experiment says nothing of a user's file, which may have changed.
+        leaves = sorted(specimen_parameters(self.loaded, rig).leaves.items())
+        parts = (self.loaded.text, rig.text, repr(leaves), str(self.seed), sources_hash())
         object.__setattr__(self, "key", hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16])
 
     @property
@@ -89,26 +97,54 @@ def experiment_file(experiment: str, short: bool) -> Path:
     return files[0]
 
 
-def cases_of(experiment: str, short: bool) -> list[Case]:
-    """Every run of an experiment, in order: the declared set first, then its variants."""
+def cases_of(experiment: str, short: bool, chosen: DeclaredSet = DEFAULT, *, in_full: bool = True) -> list[Case]:
+    """Every run of an experiment under a set, in order: as declared first, then its variants.
+
+    A set that is not shown `in_full` stands beside one that is: no variants, which explain a number, and no repeats,
+    which show the scatter of one.
+    """
     path = experiment_file(experiment, short)
     document = read_yaml(path)
+    effective = _effective(experiment, chosen)
     cases = []
-    for variant, changes in {AS_DECLARED: {}, **VARIANTS.get(experiment, {})}.items():
+    for variant, changes in {AS_DECLARED: {}, **(VARIANTS.get(experiment, {}) if in_full else {})}.items():
         if short and (experiment, variant) in LONG_ONLY:
             continue
-        changed = with_changes(document.data, {**CALIBRATED, **_fixed_changes(experiment), **changes})
-        if variant == IR_COMPENSATED:
-            changed = with_ir_compensation(changed, COMPENSATION_PCT)
+        of_set = {} if effective == DEFAULT else {"specimen.parameters": effective.name, **effective.changes}
+        changed = with_changes(document.data, {**CALIBRATED, **_fixed_changes(experiment), **of_set, **changes})
+        compensation = COMPENSATION_PCT if variant == IR_COMPENSATED else effective.compensation_pct
+        if compensation:
+            changed = with_ir_compensation(changed, compensation)
+        if not in_full:
+            changed = without_repeats(experiment, changed)
         whole = experiment_from_text(yaml_text(changed), str(path))
         vary = whole.experiment.vary
         values = (tuple(zip(vary, combination, strict=True)) for combination in itertools.product(*vary.values()))
         count = 1 if short and (experiment, variant) in FIRST_VALUE_ONLY else None
-        repeats = 1 if short or variant != AS_DECLARED else REPEATS.get(experiment, 1)
+        repeats = 1 if short or variant != AS_DECLARED or not in_full else REPEATS.get(experiment, 1)
         for varied, loaded in itertools.islice(zip(values, expanded(whole), strict=True), count):
             seeds = (None, *range(2, repeats + 1))
             cases += [Case(experiment, variant, varied, seed, loaded) for seed in seeds]
     return cases
+
+
+def _effective(experiment: str, chosen: DeclaredSet) -> DeclaredSet:
+    """The set as far as it can change a result of the experiment, else the default: then the run is shared."""
+    if experiment in WITHOUT_SPECIMEN:
+        return DEFAULT
+    if experiment in ONE_LIQUID and not chosen.changes and chosen.conductivity == DEFAULT.conductivity:
+        return DEFAULT
+    return chosen
+
+
+def without_repeats(experiment: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the middle one of the values by which the experiment repeats itself."""
+    changed = copy.deepcopy(dict(data))
+    path = REPEATED_BY.get(experiment)
+    if path in changed.get("vary", {}):
+        values = sorted(changed["vary"][path])
+        changed["vary"][path] = [values[len(values) // 2]]
+    return changed
 
 
 def _fixed_changes(experiment: str) -> dict[str, Any]:
@@ -128,25 +164,39 @@ def with_changes(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
 
 
 def with_ir_compensation(data: Mapping[str, Any], percent: float) -> dict[str, Any]:
-    """`data` with iR compensation in every step that controls a potential, and a wider envelope.
+    """`data` with iR compensation in every step that controls a potential and states none, and a wider envelope.
 
-    The measured potential then lies below the program's by the drop in the bath. The start of the first sweep is held
-    without compensation before it: a jump to it with hardly any resistance left drives the potentiostat to its limit.
+    Unchanged where there is no such step. The measured potential then lies below the program's by the drop in the
+    bath. The start of the first sweep is held without compensation before it: a jump to it with hardly any resistance
+    left drives the potentiostat to its limit.
     """
     changed = copy.deepcopy(dict(data))
-    for step in changed["cell"]:
-        for kind, values in step.items():
-            if "ir_compensation_pct" in CELL_STEPS[kind].model_fields:
-                values["ir_compensation_pct"] = percent
-    if "sweep" in changed["cell"][0]:
-        start = changed["cell"][0]["sweep"]["from_V"]
+    controlled = [
+        values
+        for step in changed["cell"]
+        for kind, values in step.items()
+        if "ir_compensation_pct" in CELL_STEPS[kind].model_fields and "ir_compensation_pct" not in values
+    ]
+    if not controlled:
+        return changed
+    for values in controlled:
+        values["ir_compensation_pct"] = percent
+    ((kind, first),) = changed["cell"][0].items()
+    if kind in ("sweep", "conditioning") and any(first is values for values in controlled):
+        start = first["from_V"]
         changed["cell"].insert(0, {"hold": {"potential_V": start, "for_s": _BEFORE_COMPENSATION_s}})
         for step in changed.get("probe", []):
             for values in (one for one in step.values() if isinstance(one, dict) and "during" in one):
-                values["during"] = re.sub(r"cell\[(\d+)\]", lambda m: f"cell[{int(m[1]) + 1}]", values["during"])
+                values["during"] = _one_step_later(values["during"])
+        if "vary" in changed:
+            changed["vary"] = {_one_step_later(path): values for path, values in changed["vary"].items()}
     low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
     changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
     return changed
+
+
+def _one_step_later(path: str) -> str:
+    return re.sub(r"cell\[(\d+)\]", lambda number: f"cell[{int(number[1]) + 1}]", path)
 
 
 def _parsed(path: str) -> KeyPath:
@@ -159,11 +209,21 @@ def _parsed(path: str) -> KeyPath:
 @cache
 def sources_hash() -> str:
     """SHA-256 over every source and table of the package that a run can use."""
+    return _hash_of(lambda name: name.partition("/")[0] not in _AFTER_A_RUN or name in _DURING_A_RUN)
+
+
+@cache
+def package_hash(packages: tuple[str, ...]) -> str:
+    """SHA-256 over every source and table of these packages."""
+    return _hash_of(lambda name: name.partition("/")[0] in packages)
+
+
+def _hash_of(counts: Callable[[str], bool]) -> str:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".npz", ".csv", ".yaml")):
         name = path.relative_to(package).as_posix()
-        if name.partition("/")[0] not in _AFTER_A_RUN or name in _DURING_A_RUN:
+        if counts(name):
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -193,13 +253,13 @@ def chosen_experiments(only: str | None) -> tuple[str, ...]:
     return tuple(name for name in IDS if name in named)
 
 
-def plan(experiments: Sequence[str], short: bool) -> Plan:
-    """The runs of `experiments`; with the reason for each whose file is missing or refused."""
+def plan(experiments: Sequence[str], short: bool, chosen: DeclaredSet = DEFAULT, *, in_full: bool = True) -> Plan:
+    """The runs of `experiments` under a set, as `cases_of`; with the reason where a file is missing or refused."""
     cases: dict[str, list[Case]] = {}
     refused: dict[str, str] = {}
     for experiment in experiments:
         try:
-            cases[experiment] = cases_of(experiment, short)
+            cases[experiment] = cases_of(experiment, short, chosen, in_full=in_full)
         except OpsicmError as error:
             refused[experiment] = str(error)
     return Plan(cases, refused)

@@ -15,16 +15,14 @@ import numpy as np
 
 from opsicm.core.constants import STANDARD_GRAVITY
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
-from opsicm.experiment.yaml_file import read_yaml
 from opsicm.physics.cell.electrolyte import conductivity_proportional, conductivity_with_maximum
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.electroosmosis import flow_conductance, sensitivity
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import Curve
-from opsicm.reproduction.cases import experiment_file
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.table import ComparedRow
-from opsicm.reproduction.variants import CALIBRATED
+from opsicm.reproduction.variants import CALIBRATED, PROPORTIONAL, DeclaredSet
 from opsicm.results.number_text import number
 
 Record = Mapping[str, Any]
@@ -48,10 +46,10 @@ def findings(records: Sequence[Record], form: str) -> str:
     parts = [
         "# Findings: what the table says as a whole",
         "",
-        f"From the {form} forms of the experiments under `{DEFAULT_SET}` and its variants. Names such as E4.level are "
-        "rows of the [table](reproduction.md). A finding here is a contradiction or a consequence, not a verdict on "
-        "the paper: most could be settled by reading a dozen numbers off its figures, which its text does not print. "
-        "They are at the end.",
+        f"From the {form} forms of the experiments under `{DEFAULT_SET}`, its variants and the sets beside it. Names "
+        "such as E4.level are rows of the [table](reproduction.md). A finding here is a contradiction or a "
+        "consequence, not a verdict on the paper: most could be settled by reading a dozen numbers off its figures, "
+        "which its text does not print. They are at the end.",
         "",
         *_slope_and_ramp(table, p),
         *_flat_rests(table, p),
@@ -64,17 +62,20 @@ def findings(records: Sequence[Record], form: str) -> str:
 
 
 def write_findings(compared: Iterable[ComparedRow], folder: Path, form: str) -> Path:
-    """The page as `findings.md` in `folder`, which the runs have made; its path."""
+    """The page as `findings.md` in `folder`; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "findings.md"
     path.write_text(findings([one.record() for one in compared], form), encoding="utf-8")
     return path
 
 
-def _here(table: Mapping[str, Record], row: str, term: str = "") -> str:
-    """A row's number with its unit, or with a `term` switched off; else why there is none."""
+def _here(table: Mapping[str, Record], row: str, term: str = "", under: DeclaredSet | None = None) -> str:
+    """A row's number with its unit, with a `term` switched off or `under` another set; else why there is none."""
     if row not in table:
         return "not run"
     one = table[row]["without"].get(term) if term else table[row]
+    if under is not None:
+        one = table[row]["sets"].get(under.name)
     if one is None or one["here"] is None:
         return "not run" if one is None else str(one["outcome"]).partition(":")[0]
     unit = table[row]["unit"]
@@ -121,10 +122,11 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]
         "|---|---:|---:|---:|---|",
         *rows,
         "",
-        f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, E1.slope_proportional "
-        f"{_here(table, 'E1.slope_proportional')}; E4.slope_lithiation {_here(table, 'E4.slope_lithiation')} on "
-        f"charge and E4.slope_delithiation {_here(table, 'E4.slope_delithiation')} on discharge; with the salt term "
-        f"off, {_here(table, 'E4.slope_delithiation', 'salt off')}.",
+        f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, under κ ∝ c "
+        f"{_here(table, 'E1.slope_low', under=PROPORTIONAL)}; E4.slope_lithiation "
+        f"{_here(table, 'E4.slope_lithiation')} on charge and E4.slope_delithiation "
+        f"{_here(table, 'E4.slope_delithiation')} on discharge; with the salt term off, "
+        f"{_here(table, 'E4.slope_delithiation', 'salt off')}.",
         "",
         "So either E4 means a level, which is what 'had to be in a steady state' says and what the twin does on "
         f"charge (E4.level_100_lithiation {_here(table, 'E4.level_100_lithiation')} of the initial step), or the "
@@ -137,7 +139,7 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]
 
 
 def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
-    proportional = table.get("E5.rest_proportional", {}).get("here")
+    proportional = table.get("E5.rest", {}).get("sets", {}).get(PROPORTIONAL.name, {}).get("here")
     s = sensitivity(_kappa(p, math.inf), 1000.0, 1000.0)
     limit = (
         ""
@@ -149,8 +151,9 @@ def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "## 2. κ ∝ c and flat rests",
         "",
         "Between the pulses of E5 'no significant change was observed in the SICM current'. With κ ∝ c, which makes "
-        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by {_here(table, 'E5.rest_proportional')} of "
-        "the step within a rest of 300 s, because the salt does; with the default conductivity by "
+        f"E1 a perfect line (s = {s:.2f}), the pipette current relaxes by "
+        f"{_here(table, 'E5.rest', under=PROPORTIONAL)} of the step within a rest of 300 s, because the "
+        "salt does; with the default conductivity by "
         f"{_here(table, 'E5.rest')}. Without convection it would be "
         f"{_here(table, 'E5.rest', 'convection off')}.{limit} That is inside the 15 % by which the table judges "
         "words, and yet a curve that Figure 3e would show. The authors hold that the gradient 'can be kept constant "
@@ -243,14 +246,14 @@ def _vessel(table: Mapping[str, Record], p: CellParameters, form: str) -> list[s
     D = float(p.electrolyte.diffusivity(p.electrolyte.concentration))
     reduced = STANDARD_GRAVITY * p.density_slope * enriched / p.solvent_density
     speed = reduced * reach**3 / (3.0 * p.viscosity / p.solvent_density * radius)
-    rate = float(read_yaml(experiment_file("E11", form == "short")).data["cell"][-1]["sweep"]["rate_mV_s"])
+    faster = "" if form == "long" else " (at a faster sweep than the paper's)"
     return [
         "## 5. What the reach of the gradient says about the cell",
         "",
         f"At +0.5 V in reverse the paper sees a gradient 'only within {1e3 * reach:g} mm'. Below the straight ohmic "
         f"drop this can only be salt that delithiation has enriched, and in √(Dt) it takes {reach**2 / D:.0f} s to "
         "get that far: at the paper's 0.5 mV/s a third of a volt, from the turn of the current to C. Here E11.C is "
-        f"{_here(table, 'E11.C')} (at {rate:g} mV/s); of the salt alone, with the ohmic term off, "
+        f"{_here(table, 'E11.C')}{faster}; of the salt alone, with the ohmic term off, "
         f"{_here(table, 'E11.C', 'ohmic off')}.",
         "",
         "Such a layer is heavier than the liquid above it. On a disk that lies open in a dish it runs off sideways: "

@@ -132,15 +132,15 @@ _E7_RANGE: Final = 1.55 - 1.12
 _IN_CELL: Final = "the bath is one layer over the whole specimen and the approach curve that of a flat one"
 
 
-def _calibration_rows(suffix: str, kappa: str) -> tuple[Row, ...]:
-    """E1 under one conductivity, over two ranges of salt: the text prints none."""
+def _calibration_rows() -> tuple[Row, ...]:
+    """E1 over two ranges of salt: the text prints none."""
     rows: list[Row] = []
     for ending, salt in (("", "0.5–1.5 M"), ("_low", "0.25–1.0 M")):
-        line = f"R² of a line, current at +0.7 V over outside salt, {salt}, {kappa}"
-        slope = f"change of the current at +0.7 V over {salt}, of that at the middle, {kappa}"
+        line = f"R² of a line, current at +0.7 V over outside salt, {salt}"
+        slope = f"change of the current at +0.7 V over {salt}, of that at the middle"
         what = f"a line, where it holds (R² above {1.0 - WITHIN:g})"
-        rows.append(Row(f"E1.linearity{ending}{suffix}", line, "1", _P, "one", _LINE))
-        rows.append(Row(f"E1.slope{ending}{suffix}", slope, "%", _P, "positive", _LINE, definition=what))
+        rows.append(Row(f"E1.linearity{ending}", line, "1", _P, "one", _LINE))
+        rows.append(Row(f"E1.slope{ending}", slope, "%", _P, "positive", _LINE, definition=what))
     return tuple(rows)
 
 
@@ -163,14 +163,12 @@ def _level_rows() -> tuple[Row, ...]:
 
 ROWS: Final[tuple[Row, ...]] = (
     # Figures 2c, d: current against the salt outside.
-    *_calibration_rows("", "κ with a maximum"),
-    *_calibration_rows("_proportional", "κ ∝ c"),
+    *_calibration_rows(),
     # Figures 3a, b: voltammograms with the pipette at four distances.
     Row("E2.swing_10", "pipette current at the lithiation peak less its rest, 10 µm", "nA", _P, "positive", _OPPOSITE),
     Row("E2.swing_100", "the same at 100 µm", "nA", _P, "positive", _OPPOSITE),
     Row("E2.swing_1000", "the same at 1000 µm", "nA", _P, "positive", _OPPOSITE),
     Row("E2.swing_3000", "the same at 3000 µm", "nA", _P, "positive", _OPPOSITE),
-    Row("E2.swing_10_proportional", "the same at 10 µm, κ ∝ c", "nA", _P, "positive", _OPPOSITE),
     Row(
         "E2.swing_delithiation",
         "pipette current at the delithiation peak less its rest, 10 µm",
@@ -262,16 +260,6 @@ ROWS: Final[tuple[Row, ...]] = (
         0.005,
     ),
     Row(
-        "E5.step_proportional",
-        "the same, κ ∝ c, with the same cone: the conductivity cancels",
-        "nA",
-        _C,
-        "value",
-        "0.35 nA",
-        0.35,
-        0.005,
-    ),
-    Row(
         "E5.step_over_soc",
         "range of the step over all pulses, of the step",
         "%",
@@ -282,14 +270,6 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         "E5.rest",
         "change of the pipette current within a rest, of the step (median)",
-        "%",
-        _P,
-        "unchanged",
-        "'no significant change was observed in the SICM current'",
-    ),
-    Row(
-        "E5.rest_proportional",
-        "the same, κ ∝ c",
         "%",
         _P,
         "unchanged",

@@ -24,7 +24,7 @@ from opsicm.reproduction.evaluation import images as image_evaluation
 from opsicm.reproduction.evaluation import pipettes as pipette_evaluation
 from opsicm.reproduction.evaluation import towers as tower_evaluation
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL, STRIP, SWITCHED_OFF
+from opsicm.reproduction.variants import AS_DECLARED, STRIP, SWITCHED_OFF
 
 _TRIP_s: Final = 11.0  # up and down 2.5 mm at 0.5 mm/s, and the turns, so that every column has rows
 NamedViews = Iterator[tuple[str, View]]
@@ -89,16 +89,13 @@ def _e1(runs: ExperimentRuns) -> NamedViews:
     first = chosen[0].run.parameters["pipette"]["radius_m"]
     same = [run for run in chosen if run.run.parameters["pipette"]["radius_m"] == first]
     curves = [(f"{run.value('salt_M'):g} M", *_thinned(run)) for run in same]
-    variants = {AS_DECLARED: "κ with a maximum", KAPPA_PROPORTIONAL: "κ ∝ c"}
-    whole = {variant: pipette_evaluation.line_of(runs.of(variant)) for variant in variants if runs.of(variant)}
-    points = [(variants[variant], line.c, line.current) for variant, line in whole.items()]
+    whole = pipette_evaluation.line_of(chosen)
+    points = [(f"{np.unique(whole.c).size} concentrations", whole.c, whole.current)]
     lines = []
     for low, high in pipette_evaluation.RANGES.values():
-        for variant in whole:
-            within = [run for run in runs.of(variant) if low <= float(run.value("salt_M")) <= high]
-            line = pipette_evaluation.line_of(within)
-            c = np.linspace(line.c.min(), line.c.max(), 60)
-            lines.append((f"R² {line.r_squared:.3f}, {low:g}–{high:g} M", c, line.at(c), line.band(c)))
+        line = pipette_evaluation.line_of([run for run in chosen if low <= float(run.value("salt_M")) <= high])
+        c = np.linspace(line.c.min(), line.c.max(), 60)
+        lines.append((f"R² {line.r_squared:.3f}, {low:g}–{high:g} M", c, line.at(c), line.band(c)))
     yield "figure_2", pipette_figures.calibration_view(curves, points, lines, pipette_evaluation.BIAS)
 
 

@@ -8,9 +8,9 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
@@ -43,35 +43,39 @@ class CaseRun:
 
 
 def run_all(
-    planned: Plan,
+    plans: Mapping[str, Plan],
     folder: Path,
     stop: Callable[[], bool],
     on_progress: OnProgress,
     workers: int = 1,
-    on_complete: Callable[[str, list[CaseRun]], None] = lambda *_: None,
-) -> dict[str, list[CaseRun]]:
-    """Execute every run that `folder` does not hold yet; by experiment, in the plan's order. Fewer after a stop.
+    on_complete: Callable[[str, str, list[CaseRun]], None] = lambda *_: None,
+) -> dict[str, dict[str, list[CaseRun]]]:
+    """Execute every run of `plans`, by set, that `folder` does not hold yet: one run for all sets that share it.
 
-    `on_complete` is called with an experiment and its runs, in the plan's order, once the last of them is finished.
+    Returns the runs by set and experiment, in the plans' order; fewer after a stop. `on_complete` is called with a set,
+    an experiment and its runs once the last of them is finished.
     """
     finished_runs: dict[str, CaseRun] = {}
-    pending = {experiment: {case.key for case in cases} for experiment, cases in planned.cases.items()}
+    pending = {(name, e): {case.key for case in cases} for name, one in plans.items() for e, cases in one.cases.items()}
 
-    def of(experiment: str) -> list[CaseRun]:
-        return [finished_runs[case.key] for case in planned.cases[experiment] if case.key in finished_runs]
+    def of(cases: Iterable[Case]) -> list[CaseRun]:
+        return [replace(finished_runs[case.key], case=case) for case in cases if case.key in finished_runs]
 
-    for one in make_runs(longest_first(planned) if workers > 1 else planned.all, folder, stop, on_progress, workers):
+    order = longest_first(plans.values()) if workers > 1 else [case for one in plans.values() for case in one.all]
+    for one in make_runs({case.key: case for case in order}.values(), folder, stop, on_progress, workers):
         finished_runs[one.case.key] = one
-        pending[one.case.experiment].discard(one.case.key)
-        if not pending[one.case.experiment]:
-            on_complete(one.case.experiment, of(one.case.experiment))
-    return {experiment: of(experiment) for experiment in planned.cases}
+        for (name, experiment), keys in pending.items():
+            if one.case.key in keys:
+                keys.discard(one.case.key)
+                if not keys:
+                    on_complete(name, experiment, of(plans[name].cases[experiment]))
+    return {name: {e: of(cases) for e, cases in one.cases.items()} for name, one in plans.items()}
 
 
-def longest_first(planned: Plan) -> list[Case]:
+def longest_first(plans: Iterable[Plan]) -> list[Case]:
     """Every run, the longest first, so that several workers end at about the same time."""
     order = {name: k for k, name in enumerate((*LONGEST, *IDS)[::-1])}
-    return sorted(planned.all, key=lambda case: -order[case.experiment])
+    return sorted((case for one in plans for case in one.all), key=lambda case: -order[case.experiment])
 
 
 def make_runs(
@@ -116,9 +120,13 @@ def run_into(
     def progress(now: Progress) -> None:
         on_progress(min(1.0, now.t_ns / now.total_ns) if now.total_ns else 0.0)
 
+    # Imported here: it brings HDF5, which the process of the command itself does without. And no process of the
+    # recorder's own: a run that is lost is made again, and two for each of a hundred runs cost a third of all.
+    from opsicm.record.direct_recorder import DirectRecorder
+
     shutil.rmtree(run_folder, ignore_errors=True)
     try:
-        execution = execute(loaded, run_folder, None, seed, None, stop, progress)
+        execution = execute(loaded, run_folder, None, seed, None, stop, progress, recorder_of=DirectRecorder)
     except OpsicmError as error:
         return None, str(error)
     if execution.ending.outcome == "interrupted":

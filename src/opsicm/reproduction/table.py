@@ -13,7 +13,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.reproduction.cases import Plan
 from opsicm.reproduction.paper import KINDS, ROWS, Row, Verdict
 from opsicm.reproduction.runs import CaseRun
-from opsicm.reproduction.variants import AS_DECLARED
+from opsicm.reproduction.variants import AS_DECLARED, DEFAULT, DeclaredSet
 
 VERDICTS: Final[tuple[Verdict, ...]] = ("agrees", "same trend", "disagrees", "not modelled", "not stated")
 _INPUT_WORDS: Final = {
@@ -33,13 +33,16 @@ class ComparedRow:
     """A row of the paper beside its `result` here; without a value that has a reason, and the row no verdict.
 
     `without` has the results of this row with a term of the physics switched off ("ohmic off"), `otherwise` those by
-    another definition than the row's own ("5 % of the change").
+    another definition than the row's own ("5 % of the change"). `chosen` is the parameter set, `beside` the same row
+    under other sets, by their names.
     """
 
     row: Row
     result: Result
     without: Mapping[str, Result] = field(default_factory=dict)
     otherwise: Mapping[str, Result] = field(default_factory=dict)
+    chosen: DeclaredSet = DEFAULT
+    beside: Mapping[str, ComparedRow] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -83,12 +86,26 @@ class ComparedRow:
             "ratio": self.ratio,
             "verdict": self.verdict,
             "kind": self.row.kind,
+            "set": self.chosen.name,
             "method": self.result.method or self.outcome,
             "outcome": self.outcome,
             "definition": self.row.definition or None,
             "not_modelled": self.row.not_modelled or None,
             "otherwise": {label: self._short(other) for label, other in self.otherwise.items()},
             "without": {term: self._short(other) for term, other in self.without.items() if other.value is not None},
+            "sets": {name: other.column() for name, other in {self.chosen.name: self, **self.beside}.items()},
+        }
+
+    def column(self) -> dict[str, Any]:
+        """What this set gives of the row: the keys of one entry of `sets`."""
+        return {
+            "label": self.chosen.label,
+            "here": self.result.value,
+            "u": self.result.u,
+            "ratio": self.ratio,
+            "verdict": self.verdict,
+            "kind": self.row.kind,
+            "outcome": self.outcome,
         }
 
     def _short(self, other: Result) -> dict[str, Any]:
@@ -106,28 +123,39 @@ def compare(
     without: Mapping[str, Mapping[str, Result]],
     experiments: Iterable[str],
     otherwise: Mapping[str, Mapping[str, Result]] | None = None,
+    chosen: DeclaredSet = DEFAULT,
 ) -> list[ComparedRow]:
-    """Every row of the wanted experiments, in the paper's order.
+    """Every row of the wanted experiments under a set, in the paper's order; its kind is that under the set.
 
     `results` by row id; `missing_experiment` by experiment id, for rows that no evaluation gave; `without` by row
     id and term; `otherwise` by row id and other definition.
     """
-    chosen = set(experiments)
-    rows = [row for row in ROWS if row.experiment in chosen]
+    wanted = set(experiments)
+    rows = [row for row in ROWS if row.experiment in wanted]
     return [
         ComparedRow(
-            row,
+            replace(row, kind=chosen.kind_of(row)),
             results[row.id] if row.id in results else missing_experiment[row.experiment],
             without.get(row.id, {}),
             (otherwise or {}).get(row.id, {}),
+            chosen,
         )
         for row in rows
     ]
 
 
+def side_by_side(columns: Sequence[Sequence[ComparedRow]]) -> list[ComparedRow]:
+    """The rows of the first set, each with those of the other sets beside it."""
+    return [
+        replace(row, beside={other.chosen.name: other for other in others})
+        for row, *others in zip(*columns, strict=True)
+    ]
+
+
 def summary(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """How many rows of each kind have which verdict, one line a kind: no sum over kinds, because recovering an input
-    and meeting a calibration are no agreement with nature. `records` as `ComparedRow.record` gives them."""
+    and meeting a calibration are no agreement with nature. `records` as `ComparedRow.record` gives them, or entries of
+    their `sets`."""
     lines = []
     by_kind: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in KINDS}
     for one in records:
@@ -150,9 +178,9 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
 
 
-def write_json(compared: Iterable[ComparedRow], path: Path) -> None:
-    """The table as a list of records; `BadInput` where it cannot be written."""
-    text = json.dumps([one.record() for one in compared], indent=2, ensure_ascii=False, allow_nan=False)
+def write_records(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A list of records as JSON; `BadInput` where it cannot be written."""
+    text = json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
@@ -176,8 +204,9 @@ def table(
     planned: Plan,
     runs: Mapping[str, Sequence[CaseRun]],
     evaluated: Mapping[str, ExperimentResults],
+    chosen: DeclaredSet = DEFAULT,
 ) -> list[ComparedRow]:
-    """Every row of these experiments, with the reason where there is no number."""
+    """Every row of these experiments under a set, with the reason where there is no number."""
     results: dict[str, Result] = {}
     missing_experiment: dict[str, Result] = {}
     without: dict[str, Mapping[str, Result]] = {}
@@ -191,7 +220,7 @@ def table(
             results.update(evaluated[experiment].by_row)
             without.update(evaluated[experiment].without)
             otherwise.update(evaluated[experiment].otherwise)
-    return compare(results, missing_experiment, without, experiments, otherwise)
+    return compare(results, missing_experiment, without, experiments, otherwise, chosen)
 
 
 def is_finished_declared(one: CaseRun) -> bool:

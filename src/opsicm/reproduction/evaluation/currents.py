@@ -16,7 +16,6 @@ from opsicm.core.statistics import Line, median_with_u, noise_from_differences, 
 from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermined
 from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 _SHARES: Final = (10, 50, 100)  # [%] of the charge at which E4 is read as a level
 _FIRST_ROWS: Final = 10  # after the switch: the salt has changed by millimolar there
@@ -108,9 +107,6 @@ def titration(runs: ExperimentRuns) -> list[Result]:
     """E5: the step, its spread over the pulses, and the changes at rest."""
     run = runs.of()[0]
     rows = [as_row("E5.step", run.result("pipette_step_ohmic"))]
-    for other in runs.of(KAPPA_PROPORTIONAL):
-        rows.append(as_row("E5.step_proportional", other.result("pipette_step_ohmic")))
-        rows.append(_rest_drift("E5.rest_proportional", other))
     rows.append(_rest_drift("E5.rest", run))
     t, cell, pipette = _rows(run)
     ohmic = run.result("pipette_step_ohmic")

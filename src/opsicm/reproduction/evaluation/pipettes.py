@@ -14,7 +14,6 @@ from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermine
 from opsicm.reproduction.evaluation.row_value import estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.paper import WITHIN
-from opsicm.reproduction.variants import AS_DECLARED, KAPPA_PROPORTIONAL
 
 _SALT = "salt_M"
 RANGES = {"": (0.5, 1.5), "_low": (0.25, 1.0)}  # [M], ending of the row: the text prints none
@@ -38,13 +37,11 @@ def line_of(chosen: Sequence[AnalysedRun]) -> Calibration:
 
 
 def calibration(runs: ExperimentRuns) -> list[Result]:
-    """E1: linearity of the current at +0.7 V in the salt outside, for both conductivities and over two ranges."""
+    """E1: linearity of the current at +0.7 V in the salt outside, over two ranges."""
     rows: list[Result] = []
-    for variant, suffix in ((AS_DECLARED, ""), (KAPPA_PROPORTIONAL, "_proportional")):
-        swept = [run for run in runs.of(variant) if float(np.ptp(bias_sweep(run)[0])) > _SWEPT]
-        for ending, (least, most) in RANGES.items():
-            chosen = [run for run in swept if least <= float(run.value(_SALT)) <= most]
-            rows += _line_rows(f"{ending}{suffix}", chosen)
+    swept = [run for run in runs.of() if float(np.ptp(bias_sweep(run)[0])) > _SWEPT]
+    for ending, (least, most) in RANGES.items():
+        rows += _line_rows(ending, [run for run in swept if least <= float(run.value(_SALT)) <= most])
     return rows
 
 

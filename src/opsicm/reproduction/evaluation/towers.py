@@ -137,6 +137,8 @@ def _lengths(t: F64, z: F64, i: F64, swept: F64, when: Moments) -> list[Result]:
     for label, above in _LINES.items():
         method = f"exponential beyond the line through the heights above {1e3 * above:g} mm, {how}"
         rows.append(alternative(label, estimated("E11.C", length_beyond_line(at_C, above), "m", method)))
+    short = length_beyond_line(at_C, _LINES[""], with_tail=False)
+    rows.append(alternative("its tail in the line not counted", estimated("E11.C", short, "m", f"the same, {how}")))
     reverse = t > when.times["B"]
     reverse &= np.arange(t.size) > int(np.argmin(np.where(reverse, swept, np.inf)))
     for volts in (_C_V - 0.05, _C_V + 0.05):

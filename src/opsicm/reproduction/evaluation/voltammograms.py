@@ -7,7 +7,6 @@ import numpy as np
 from opsicm.analysis.result import Result, Subject
 from opsicm.reproduction.evaluation.row_value import as_row, missing, over_runs, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
-from opsicm.reproduction.variants import KAPPA_PROPORTIONAL
 
 _SWING = "pipette_change_at_peak"
 _LITHIATION, _DELITHIATION = Subject(part="lithiation"), Subject(part="delithiation")
@@ -34,8 +33,7 @@ def distances(runs: ExperimentRuns) -> list[Result]:
     peaks = [run.result("peak_current", _LITHIATION) for run in runs.of()]
     method = "100 (largest - smallest)/mean of the peak lithiation current of the runs at four distances"
     rows.append(over_runs("E2.cell_current", peaks, lambda p: 100.0 * float(np.ptp(p) / abs(p.mean())), method))
-    others = [run for run in runs.of(KAPPA_PROPORTIONAL) if round(float(run.value(_HEIGHT))) == 10]
-    return [*rows, *(as_row("E2.swing_10_proportional", run.result(_SWING, _LITHIATION)) for run in others)]
+    return rows
 
 
 def rates(runs: ExperimentRuns) -> list[Result]:

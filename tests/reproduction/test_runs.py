@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from opsicm.cli.execute import execute
 from opsicm.cli.main import main
 from opsicm.core.errors import BadInput, Problem
-from opsicm.experiment.file import LoadedExperiment
+from opsicm.experiment.file import EXPERIMENTS, LoadedExperiment
 from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
 from opsicm.reproduction.cases import Case, Plan, cases_of, chosen_experiments, plan, with_changes, with_ir_compensation
@@ -46,9 +47,10 @@ envelope: {cell_V: [-3.0, 5.0], cell_mA: 50, pipette_nA: 100}
 
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of experiments with a quick E2 only, and no variants."""
+    """A package of experiments with a quick E2, E11's file, whose rate the findings quote, and no variants."""
     folder = tmp_path / "experiments"
     (folder / "short").mkdir(parents=True)
+    shutil.copy(next((EXPERIMENTS / "short").glob("e11_*.yaml")), folder / "short")
     (folder / "short/e02_quick.yaml").write_text(SWEEP, encoding="utf-8")
     monkeypatch.setattr(cases_module, "EXPERIMENTS", folder)
     monkeypatch.setattr(cases_module, "VARIANTS", {})

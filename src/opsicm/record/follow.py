@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,8 @@ from opsicm.record.nexus_file import CELL, SLOW
 from opsicm.record.recorder import RunHeader
 from opsicm.record.recover import in_use
 from opsicm.record.run_folder import JOURNAL, RunFolder
+
+_ROWS_AT_FIRST: Final = 1024
 
 
 class LiveRun:
@@ -34,8 +37,8 @@ class LiveRun:
         self._log = LogReader(RunFolder(self.path))
         self._journal = JournalReader(self.path / JOURNAL)
         self._facts: list[Fact] = []
-        self._hops: list[NDArray[Any]] = []
-        self._rows: list[NDArray[Any]] = []
+        self._hops = _Columns(HOP_ROW, labelled_arrays.HOP_COLUMNS)
+        self._rows = _Columns(READING_ROW, {*labelled_arrays.CELL_COLUMNS, *labelled_arrays.SLOW_COLUMNS})
         self._samples: dict[int, list[Samples]] = {}
         self._begins: dict[int, tuple[int, int]] = {}  # t0_ns and dt_ns of each segment
         self._ends: dict[int, int] = {}
@@ -55,8 +58,10 @@ class LiveRun:
     def look(self) -> None:
         """Take in what has come since the last look."""
         for group in self._log.groups():
-            self._hops += group.hops
-            self._rows += group.readings
+            for hops in group.hops:
+                self._hops.append(hops)
+            for readings in group.readings:
+                self._rows.append(readings)
             for blocks in group.blocks:
                 for segment, first, n, t0_ns, dt_ns in blocks[["segment", "first_sample", "samples", "t0_ns", "dt_ns"]]:
                     self._begins.setdefault(int(segment), (int(t0_ns) - int(first) * int(dt_ns), int(dt_ns)))
@@ -92,30 +97,27 @@ class LiveRun:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(hops, slow rows) so far: whether there is anything new, without making arrays of it."""
+        """(hops, slow rows) so far: whether there is anything new, without making tables of it."""
         self.look()
-        return sum(map(len, self._hops)), sum(map(len, self._rows))
+        return len(self._hops), len(self._rows)
 
     @property
     def hops(self) -> xr.Dataset:
         """One row per hop so far."""
         self.look()
-        rows = _together(self._hops, HOP_ROW)
-        return labelled_arrays.hops({name: _plain(rows[name]) for name in labelled_arrays.HOP_COLUMNS})
+        return labelled_arrays.hops(self._hops.of(labelled_arrays.HOP_COLUMNS))
 
     @property
     def cell(self) -> xr.Dataset:
         """The cell's slow rows so far."""
         self.look()
-        rows = _together(self._rows, READING_ROW)
-        return labelled_arrays.table({name: _plain(rows[name]) for name in labelled_arrays.CELL_COLUMNS}, CELL, "row")
+        return labelled_arrays.table(self._rows.of(labelled_arrays.CELL_COLUMNS), CELL, "row")
 
     @property
     def slow(self) -> xr.Dataset:
         """The probe's slow rows so far."""
         self.look()
-        rows = _together(self._rows, READING_ROW)
-        return labelled_arrays.table({name: _plain(rows[name]) for name in labelled_arrays.SLOW_COLUMNS}, SLOW, "row")
+        return labelled_arrays.table(self._rows.of(labelled_arrays.SLOW_COLUMNS), SLOW, "row")
 
     def segments(self) -> dict[int, int]:
         """Samples so far of every segment."""
@@ -160,14 +162,39 @@ class LiveRun:
         return counts, lost
 
 
-def _together(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """One array of all parts, which it replaces by that one."""
-    parts[:] = [np.concatenate([np.empty(0, dtype), *parts])]
-    return parts[0]
+class _Columns:
+    """Columns of a table that grows: eight bytes for each value of each row, texts too, and no copy for a reader.
 
+    What was handed out stays as it is: rows are only added behind it. A night has half a million hops, and a page looks
+    at all of them many times a second.
+    """
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values
+    def __init__(self, dtype: np.dtype[Any], names: Iterable[str]) -> None:
+        kinds = {name: np.dtype(object) if dtype[name].kind == "S" else dtype[name] for name in names}
+        self._columns = {name: np.empty(_ROWS_AT_FIRST, kind) for name, kind in kinds.items()}
+        self._texts: dict[bytes, str] = {}  # few different ones: each stands once
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Add rows of the dtype behind the others."""
+        first, self._n = self._n, self._n + rows.size
+        for name, column in self._columns.items():
+            if self._n > column.size:
+                self._columns[name] = larger = np.empty(max(2 * column.size, self._n), column.dtype)
+                larger[:first] = column[:first]
+            self._columns[name][first : self._n] = self._plain(rows[name])
+
+    def of(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """The named columns so far."""
+        return {name: self._columns[name][: self._n] for name in names}
+
+    def _plain(self, values: NDArray[Any]) -> NDArray[Any] | list[str]:
+        if values.dtype.kind != "S":
+            return values
+        return [self._texts.setdefault(text, text.decode("utf-8")) for text in values.tolist()]
 
 
 def _without(stretches: NDArray[np.int64], a: int, b: int) -> NDArray[np.int64]:

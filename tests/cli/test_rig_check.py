@@ -256,8 +256,8 @@ def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step_and_moves_nothing(
     assert withheld == dict.fromkeys(
         ("cell on", "coarse stage", "piezo", "samples"), "mend the wiring first: nothing moves and no cell is switched"
     )
-    wrong = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "wrong"]
-    assert any(words in text for text in wrong)
+    told = [each["text"] for each in findings if each["step"] == "bias step" and each["outcome"] == "wrong"]
+    assert any(words in text for text in told)
 
 
 def test_a_stage_that_counts_the_other_way_is_left_where_it_is(

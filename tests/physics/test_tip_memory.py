@@ -38,7 +38,7 @@ def shown_after_a_step(times: np.ndarray) -> np.ndarray:
         c = solve_banded((1, 1), bands, right)
         shown.append(float(resistance @ c))
     # In the end salt falls as 1/radius into the cone, and its mean weighted with 1/radius² is a half.
-    return np.interp(times, grid, shown) / 0.5
+    return np.asarray(np.interp(times, grid, shown) / 0.5)
 
 
 def test_a_step_outside_is_shown_as_diffusion_into_the_cone_shows_it() -> None:

@@ -13,7 +13,7 @@ from opsicm.analysis.hops.height_change import step_passes
 from opsicm.analysis.hops.results import images_of
 from opsicm.analysis.topography.levelling import plane
 from opsicm.console.gauges import gauges_of
-from opsicm.console.live_figures import Levelling, views_of
+from opsicm.console.live_figures import Levelling, OverTime, views_of
 from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import Snapshot, StoredRun
 from opsicm.figures.hops import run_time_view
@@ -173,3 +173,28 @@ def test_the_past_of_a_stored_run_holds_nothing_of_its_future(short_run: Run) ->
     assert seen.hops.sizes["hop"] == int((short_run.hops["t_ns"].values <= 40e9).sum())
     assert seen.t == pytest.approx(40.0, abs=0.5)
     assert max(fact.t_ns for fact in seen.facts) <= 40e9
+
+
+def test_the_figure_of_the_whole_run_takes_a_quarter_of_the_time_and_is_made_up_for(
+    raster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0]  # [ns]
+    monkeypatch.setattr("opsicm.console.live_figures.monotonic_ns", lambda: now[0])
+    monkeypatch.setattr("opsicm.console.live_figures.stopwatch", lambda: lambda: 0.5)  # [s] that it takes
+    early, late = after(raster, ROWS * COLUMNS), after(raster, 2 * ROWS * COLUMNS)
+    over_time = OverTime()
+
+    def passes(seen: Snapshot, in_motion: bool = True) -> int:
+        (of_raster,), figure = over_time.of(seen, in_motion)
+        assert figure is views_of(seen, "none", None, in_motion, over_time)["time"]
+        return of_raster.t.size
+
+    assert (passes(early), over_time.overdue) == (1, False)
+    now[0] = 1_400_000_000
+    assert (passes(late), over_time.overdue) == (1, False)
+    now[0] = 1_600_000_000
+    assert over_time.overdue  # the run may have ended meanwhile: its last pass must be drawn all the same
+    assert (passes(late), over_time.overdue) == (2, False)
+    now[0] = 1_700_000_000
+    assert passes(early) == 2
+    assert passes(early, in_motion=False) == 1

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from opsicm.console.live_figures import Levelling, views_of
+from opsicm.console.live_figures import Levelling, OverTime, views_of
 from opsicm.console.outbox import Outbox
 from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import Snapshot
@@ -77,10 +77,13 @@ def outcome_of(facts: Sequence[Fact]) -> str | None:
     return str(ends[-1].data.get("outcome")) if ends else None
 
 
-def messages_of(seen: Snapshot, levelling: str, sampled: Sampled, in_motion: bool) -> dict[str, Message]:
+def messages_of(
+    seen: Snapshot, levelling: str, sampled: Sampled, in_motion: bool, over_time: OverTime | None = None
+) -> dict[str, Message]:
     """The figures of a snapshot as messages, by their place on the page."""
     chosen: Levelling = "plane" if levelling == "plane" else "parabola" if levelling == "parabola" else "none"
-    return {slot: view_message(slot, figure) for slot, figure in views_of(seen, chosen, sampled, in_motion).items()}
+    figures = views_of(seen, chosen, sampled, in_motion, over_time)
+    return {slot: view_message(slot, figure) for slot, figure in figures.items()}
 
 
 def send_settings(outbox: Outbox, folder: Path, wanted: Mapping[str, Any] | None = None) -> None:

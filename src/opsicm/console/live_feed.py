@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from opsicm.console.feed import Plan, facts_message, messages_of, outcome_of, send_settings, tracks_of
 from opsicm.console.gauges import Renewals, gauges_of
+from opsicm.console.live_figures import OverTime
 from opsicm.console.outbox import Outbox
 from opsicm.console.sampled_figures import Sampled
 from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, StoredRun, live_snapshot
@@ -166,6 +167,7 @@ class _Follower:
     ) -> None:
         self._forecast = forecast
         self._sampled = sampled
+        self._over_time = OverTime()
         self._places: list[str] = []
         self._run = run
         self._folder = folder
@@ -194,11 +196,12 @@ class _Follower:
         views: dict[str, dict[str, Message]] = {}
         if (whole := self._whole_at_end(facts, size)) is not None:
             size = _size_of(whole)
-        if (size != self._size or wanted - self._levelled) and now >= self._due_ns and sum(size):
+        news = size != self._size or wanted - self._levelled or self._over_time.overdue
+        if news and now >= self._due_ns and sum(size):
             elapsed = stopwatch()
             self._size, self._levelled = size, set(wanted)
             self._seen = whole or live_snapshot(self._run)
-            views = {one: messages_of(self._seen, one, self._sampled, True) for one in wanted}
+            views = {one: messages_of(self._seen, one, self._sampled, True, self._over_time) for one in wanted}
             self._places = list(next(iter(views.values())))
             self._made_s = elapsed()
             self._due_ns = monotonic_ns() + round(_SHARE * self._made_s * 1e9)

@@ -28,6 +28,7 @@ from opsicm.figures.hops import line_view, program_potential, run_time_view
 from opsicm.figures.images import image_series_view
 from opsicm.figures.towers import tower_profiles_view, traverses_view
 from opsicm.figures.view import ImagePanel, thinned, time_text
+from opsicm.instruments.clock import monotonic_ns, stopwatch
 from opsicm.results.pipette_steps import tower_rows
 from opsicm.results.probe_intervals import ProbeInterval, intervals_of
 
@@ -35,19 +36,58 @@ Levelling = Literal["none", "plane", "parabola"]
 _FEWEST_ROWS: Final = 2  # of the cell, for a curve
 _NO_CURRENT: Final = 1e-12  # [A] of a cell
 _MOST_ROWS: Final = 3000  # of the cell's current against potential
+_OVER_TIME: Final = 3.0  # times as long as the figure against time took to make none is made
+
+
+class OverTime:
+    """The figure of the whole run against time, and the passes over its points that it is made of.
+
+    They take longer with every hop, half a second for those of a night: while a run goes on they are made again for a
+    quarter of the time at most, so that the figures of the present keep their pace.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[list[StepPasses], PageFigure] | None = None
+        self._due_ns = 0
+        self._behind = False
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the last one that was given was an earlier one, and a new one may be made by now."""
+        return self._behind and monotonic_ns() >= self._due_ns
+
+    def of(self, seen: Snapshot, in_motion: bool) -> tuple[list[StepPasses], PageFigure]:
+        """(passes, figure) of the snapshot; `in_motion`: of an earlier one where it is too early for another."""
+        self._behind = in_motion and self._made is not None and monotonic_ns() < self._due_ns
+        if self._made is None or not self._behind:
+            elapsed = stopwatch()
+            passes = step_passes(seen.hops, seen.slow)
+            view = run_time_view(seen.hops, seen.cell, seen.slow, passes)
+            self._made = passes, PageFigure(view, _begin(seen))
+            self._due_ns = monotonic_ns() + round(_OVER_TIME * elapsed() * 1e9)
+        return self._made
+
+
+def _begin(seen: Snapshot) -> float:
+    """Where an axis of the run's time has its zero [s]."""
+    return float(seen.cell["t_ns"].values[0]) * 1e-9 if seen.cell.sizes["row"] else 0.0
 
 
 def views_of(
-    seen: Snapshot, levelling: Levelling, sampled: Sampled | None = None, in_motion: bool = False
+    seen: Snapshot,
+    levelling: Levelling,
+    sampled: Sampled | None = None,
+    in_motion: bool = False,
+    over_time: OverTime | None = None,
 ) -> dict[str, PageFigure]:
     """The figures by their place on the page: `map`, `time`, `cell`, and of the samples `hop`, `approach`, `section`.
 
-    A place that has nothing to show yet has no figure; `sampled` makes those of the samples (None: they are left out),
-    for which see what `in_motion` does.
+    A place that has nothing to show yet has no figure; `sampled` makes those of the samples (None: they are left out)
+    and `over_time` that of the whole run, for which see what `in_motion` does.
     """
-    passes = step_passes(seen.hops, seen.slow)
-    begin = float(seen.cell["t_ns"].values[0]) * 1e-9 if seen.cell.sizes["row"] else 0.0
-    figures = {"time": PageFigure(run_time_view(seen.hops, seen.cell, seen.slow, passes), begin)}
+    passes, time = (over_time or OverTime()).of(seen, in_motion)
+    begin = _begin(seen)
+    figures = {"time": time}
     if (current := _current_against_potential(seen.cell)) is not None:
         figures["cell"] = current
     if (tower := _present_tower(seen)) is not None:

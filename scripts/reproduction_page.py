@@ -242,15 +242,16 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "parameters show` lists every number with its status. A kind in brackets is that under the set of its column.",
         f"- **One calibration of all three**: the pipette's half-cone angle, {cone:g}°, was chosen after a hand "
         "calculation had hit the step of E5. At 3° the step is a quarter smaller. The paper states no angle.",
-        "- **Kinds**. *input*: the twin was given it (thickness, first roughness, flakes, step edge, volume curve, "
-        "SEI), so that finding it again through hops, noise and analysis tests the instrument and not nature. "
+        "- **Kinds**. *input*: the twin was given it (thickness, flakes, roughness before anything has moved, step "
+        "edge, volume curve, SEI), so that finding it again through hops, noise and analysis tests the instrument and not nature. "
         "*calibrated*: see above. *predicted*: what physics and the measuring chain made of it. *by construction*: "
         "the twin could give nothing else (a mirror image, repeats on one specimen, the spread of a cell that does "
         "not vary), or the row repeats another; no verdict.",
         "- **Twin and analysis share the pipette's approach curve**: their agreement proves consistency, not truth.",
         "- **Verdicts**. *agrees*: within the paper's printed precision or 15 %, whichever is larger; for a prediction "
         "at most a quarter of the paper's own variation, so that no constant agrees with all of a series, and the "
-        "printed precision alone where the paper shows no variation. *same trend*: within a factor of "
+        "printed precision alone where the paper shows no variation; and only where u is smaller than that. *same "
+        "trend*: within a factor of "
         f"{FACTOR:g} of a number, or a statement in words holds. *disagrees*: otherwise. *not modelled*: the twin "
         "cannot show it. *not stated*: the paper says nothing to compare with.",
         "- **Definitions** are what a reader of the figure would take, fixed before these runs but not blindly "

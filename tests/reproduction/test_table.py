@@ -65,7 +65,7 @@ def test_what_the_twin_cannot_help_has_no_verdict() -> None:
 
 
 def test_the_summary_counts_kinds_apart_and_calls_no_input_an_agreement() -> None:
-    here = {"E6.Rq_first": 1.27, "E5.step": 0.35, "E6.Rq_0.5": 1.30, "E9.knee": 0.5, "E9.mirror": 1.0}
+    here = {"E6.Rq_first": 1.27, "E5.step": 0.35, "E11.C": 0.41, "E9.knee": 0.5, "E9.mirror": 1.0}
     absent = {name: failed(name, "", "", "not run", "no file") for name in IDS}
     results = {name: Result(name, value, 0.001, BY_ID[name].unit, "m") for name, value in here.items()}
     chosen = [

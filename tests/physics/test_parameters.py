@@ -143,7 +143,7 @@ def test_the_calibrated_set_says_what_calibrated_it() -> None:
     changed = {name: leaf for name, leaf in chosen.leaves.items() if leaf != SET.leaves[name]}
     numbers = {name: (leaf.si, leaf.status) for name, leaf in changed.items()}
     assert numbers == {"conductivity_maximum_at": (1500.0, "calibrated"), "swelling_factor": (0.89, "calibrated")}
-    assert all(row in changed["conductivity_maximum_at"].source for row in ("E1'", "E11.C"))
+    assert all(row in changed["conductivity_maximum_at"].source for row in ("E1'", "E11's last reversal"))
     assert "E9's halves of 4.11 and 1.78 %" in changed["swelling_factor"].source
 
 

@@ -128,6 +128,21 @@ def test_what_a_set_was_calibrated_by_are_rows() -> None:
     assert DEFAULT.calibrated == {"E5.step"}
 
 
+def test_a_row_that_chose_nothing_stays_a_prediction_and_a_repeat_stays_a_repeat() -> None:
+    kinds = {name: TAKAHASHI.kind_of(BY_ID[name]) for name in BY_ID}
+    assert kinds["E11.reversal_first"] == "predicted"  # the first zero is the cell current's own
+    assert kinds["E11.reversal_last"] == kinds["E9.total"] == kinds["E9.total_compensated"] == "calibrated"
+    assert kinds["E9.ratio_compensated"] == kinds["E9.ten_hops"] == "predicted"
+    assert kinds["E9.stage_1_height"] == kinds["E9.stage_2_height"] == "by construction"
+    # Also where a set names a repeat or an input by mistake.
+    wrong = replace(TAKAHASHI, calibrated=frozenset({"E9.stage_1_height", "E6.Rq_first", "E9.total"}))
+    assert [wrong.kind_of(BY_ID[name]) for name in sorted(wrong.calibrated)] == [
+        "input",
+        "by construction",
+        "calibrated",
+    ]
+
+
 _JUDGED = [row for row in ROWS if row.expected != "nothing" and row.kind != "by construction" and not row.not_modelled]
 
 

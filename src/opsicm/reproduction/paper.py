@@ -72,8 +72,8 @@ class Row:
     - *predicted*: what physics and the measuring chain made of the rest;
     - *by construction*: the twin could not give anything else, or it repeats another row. It has no verdict.
 
-    `variation` is the range over which the paper's own numbers of one quantity vary, in `unit`. `definition` says how the
-    number is read where the paper does not; it was fixed before the result was known, and the evaluation gives what
+    `variation` is the range over which the paper's own numbers of one quantity vary, in `unit`. `definition` says how
+    the number is read where the paper does not; it was fixed before the result was known, and the evaluation gives what
     other readings would have given. `not_modelled` says why the twin cannot show this at all.
     """
 

@@ -253,7 +253,9 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "printed precision alone where the paper shows no variation; and only where u is smaller than that. *same "
         "trend*: within a factor of "
         f"{FACTOR:g} of a number, or a statement in words holds. *disagrees*: otherwise. *not modelled*: the twin "
-        "cannot show it. *not stated*: the paper says nothing to compare with.",
+        "cannot show it. Words such as 'opposite' hold for a plain resistor in place of the bath too: such rows are "
+        "counted apart, for they test the sign of Ohm's drop and no salt. *not stated*: the paper says nothing to "
+        "compare with.",
         "- **Definitions** are what a reader of the figure would take, fixed before these runs but not blindly "
         "([decision 0280](explanations/decisions/0280-definitions-before-results.md)); each is followed by what other "
         "readings would have given.",

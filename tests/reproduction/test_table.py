@@ -71,6 +71,9 @@ def test_the_summary_counts_kinds_apart_and_calls_no_input_an_agreement() -> Non
     chosen = [
         one.record() for one in compare(results, absent, {}, IDS) if one.row.id in here or one.row.id == "E9.total"
     ]
+    ohmic = [one.record() for one in compare({"E5.rest": Result("E5.rest", 0.9, 0.1, "%", "m")}, absent, {}, ("E5",))]
+    flat = "1 same trend (1 of these a plain resistor in place of the bath gives as well), 2 no number"
+    assert summary(ohmic)[0] == f"predicted: 3 rows, {flat}"
     assert summary(chosen) == [
         "predicted: 3 rows, 1 agrees, 1 disagrees, 1 no number",
         "calibrated: 1 row, 1 agrees",

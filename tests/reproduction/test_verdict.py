@@ -95,6 +95,17 @@ def test_what_the_twin_was_given_is_no_prediction_however_near_it_comes() -> Non
     assert rows["E9.stage_2"].judge(3.77, 0.001) == "same trend"
 
 
+def test_a_rest_that_drifts_by_what_the_figure_would_show_is_not_flat() -> None:
+    """κ ∝ c gives 13.8 % of the step: a limit of 15 % could not fail where the physics allows."""
+    rest = next(row for row in ROWS if row.id == "E5.rest")
+    assert [rest.judge(here, 0.1) for here in (0.9, -4.9, 5.1, 13.8)] == [
+        "same trend",
+        "same trend",
+        "disagrees",
+        "disagrees",
+    ]
+
+
 @given(here=SIZES, u=SIZES)
 def test_a_turned_sign_turns_the_verdict(here: float, u: float) -> None:
     as_expected = verdict("positive", here, u)

@@ -36,7 +36,7 @@ _RADIUS: Final = 50e-9  # [m] of the paper's aperture
 _CONES: Final = (3.0, 4.0, 6.0, 9.0, 12.0)  # [°]
 _MAXIMA: Final = (600.0, 800.0, 900.0, 950.0, 990.0, 1050.0, 1500.0, math.inf)  # [mol/m³] of κ; inf: κ ∝ c
 _NEIGHBOURS: Final = ("graphite-li-pc", "graphite-li-lipf6-ec-dec", "graphite-li-ec-diglyme")  # measured κ(c)
-_FLAT: Final = 0.05  # of the step: a drift at rest that Figure 3e would hardly show
+_FLAT: Final = next(row.within for row in ROWS if row.id == "E5.rest")  # of the step
 
 
 def findings(records: Sequence[Record], form: str) -> str:
@@ -207,8 +207,8 @@ def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         f"{_here(table, 'E5.rest', under=PROPORTIONAL)} of the step within a rest of 300 s, because the "
         "salt does; with the default conductivity by "
         f"{_here(table, 'E5.rest')}. Without convection it would be "
-        f"{_here(table, 'E5.rest', 'convection off')}.{limit} That is inside the 15 % by which the table judges "
-        "words, and yet a curve that Figure 3e would show. The authors hold that the gradient 'can be kept constant "
+        f"{_here(table, 'E5.rest', 'convection off')}.{limit} More "
+        "would be a curve that Figure 3e shows. The authors hold that the gradient 'can be kept constant "
         "by setting the graphite anode current as 0 mA'; diffusion levels it in δ²/D, minutes for 0.3 mm.",
         "",
     ]

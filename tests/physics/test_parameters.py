@@ -118,7 +118,7 @@ def test_every_conductivity_is_positive_and_has_one_maximum_at_most(name: str) -
     assert electrolyte.conductivity(1000.0) == pytest.approx(chosen.leaves["conductivity_1M"].si, rel=2e-3)
     if turns.size:
         highest = chosen.leaves["conductivity_maximum_at"].si
-        # The leaf has the parabola through its three highest points, 0.2 M apart; joined smoothly they peak 17 mM higher.
+        # A parabola through three points 0.2 M apart; joined smoothly they peak 17 mM higher.
         within = 20.0 if name == "graphite-li-lipf6-ec-dec" else 10.0
         assert float(np.argmax(kappa) + 1) == pytest.approx(highest, abs=within)
 

@@ -348,6 +348,10 @@ def _followed(experiment: str, rows: Sequence[Record], pictures: Mapping[str, st
         + ("these verdicts turn." if turns else "no verdict turns."),
         *(["", *turns] if turns else []),
     ]
+    unreached = {effect["name"] for row in rows for effect in row["effects"] if not effect["applies"]}
+    if unreached:
+        names = ", ".join(f"`{name}`" for name in sorted(unreached))
+        lines += ["", f"No number for {names}: this short form states its own, which no set changes."]
     picture = pictures.get(f"sensitivity_{experiment}")
     return lines if picture is None else [*lines, "", f"![{experiment}, what its predictions follow]({picture})"]
 

@@ -229,6 +229,17 @@ def table(
             results.update(evaluated[experiment].by_row)
             without.update(evaluated[experiment].without)
             otherwise.update(evaluated[experiment].otherwise)
+        if chosen.compensation_pct and experiment in planned.own_compensation:
+            # What the set's compensation was chosen by is another number with another compensation.
+            reason = (
+                f"this form states {planned.own_compensation[experiment]:g} % compensation itself, and this row chose "
+                f"the set's {chosen.compensation_pct:g} %"
+            )
+            for row in ROWS:
+                if row.experiment == experiment and row.id in chosen.calibrated:
+                    results[row.id] = failed(row.id, row.unit, "", NOT_RUN, reason)
+                    otherwise.pop(row.id, None)
+                    without.pop(row.id, None)
     return compare(results, missing_experiment, without, experiments, otherwise, chosen)
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from opsicm.analysis.result import Result, failed
 from opsicm.experiment.parameter_file import parameter_set
+from opsicm.experiment.yaml_file import read_yaml
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.reproduction.findings import calibration_line, cone_table, findings, turning_points, write_findings
+from opsicm.reproduction.cases import experiment_file
+from opsicm.reproduction.findings import SALTS, calibration_line, cone_table, findings, turning_points, write_findings
 from opsicm.reproduction.paper import IDS, ROWS
 from opsicm.reproduction.table import ComparedRow, compare, side_by_side
 from opsicm.reproduction.variants import DEFAULT, PROPORTIONAL, DeclaredSet
@@ -81,6 +83,12 @@ def test_a_line_is_a_line_for_kappa_proportional_and_not_across_a_maximum() -> N
     kappa = p.electrolyte.conductivity
     assert calibration_line(kappa, p, WIDE)[0] == pytest.approx(0.596, abs=0.01)
     assert calibration_line(kappa, p, LOW) == pytest.approx((0.910, 20.7), rel=0.01)
+
+
+def test_the_salts_of_the_page_are_those_of_the_experiment() -> None:
+    for form, salts in SALTS.items():
+        vary = read_yaml(experiment_file("E1", form == "short")).data["vary"]
+        assert tuple(vary["electrolyte.salt_M"]) == salts
 
 
 def test_salt_can_make_both_a_rising_line_and_a_rising_charge() -> None:

@@ -16,13 +16,11 @@ import numpy as np
 from opsicm.core.constants import STANDARD_GRAVITY
 from opsicm.core.statistics import straight_line
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
-from opsicm.experiment.yaml_file import read_yaml
 from opsicm.physics.cell.electrolyte import conductivity_proportional, conductivity_with_maximum
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.electroosmosis import flow_conductance, sensitivity
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import Curve, junction_potential
-from opsicm.reproduction.cases import experiment_file
 from opsicm.reproduction.paper import ROWS, WITHIN
 from opsicm.reproduction.table import ComparedRow
 from opsicm.reproduction.variants import CALIBRATED, PROPORTIONAL, DeclaredSet
@@ -35,6 +33,11 @@ _PULSE: Final = 8.0  # [A/m²] of the pulses of E5
 _RADIUS: Final = 50e-9  # [m] of the paper's aperture
 _CONES: Final = (3.0, 4.0, 6.0, 9.0, 12.0)  # [°]
 _MAXIMA: Final = (600.0, 800.0, 900.0, 950.0, 990.0, 1050.0, 1500.0, math.inf)  # [mol/m³] of κ; inf: κ ∝ c
+# [M] outside, of the forms of E1. Not read from its files: the page is written without them too.
+SALTS: Final[Mapping[str, tuple[float, ...]]] = {
+    "short": (0.25, 0.5, 1.0, 1.5),
+    "long": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5),
+}
 _NEIGHBOURS: Final = ("graphite-li-pc", "graphite-li-lipf6-ec-dec", "graphite-li-ec-diglyme")  # measured κ(c)
 _FLAT: Final = next(row.within for row in ROWS if row.id == "E5.rest")  # of the step
 
@@ -117,7 +120,7 @@ def calibration_line(kappa: Curve, p: CellParameters, salts: Sequence[float]) ->
 
 def _salts(form: str) -> tuple[list[float], list[float]]:
     """The outside salts [M] of E1.linearity and of E1.linearity_low in a form of the experiments."""
-    salts = read_yaml(experiment_file("E1", form == "short")).data["vary"]["electrolyte.salt_M"]
+    salts = SALTS[form]
     return [c for c in salts if c >= 0.5], [c for c in salts if c <= 1.0]
 
 

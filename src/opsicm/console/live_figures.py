@@ -152,7 +152,9 @@ def _map(seen: Snapshot, passes: list[StepPasses], levelling: Levelling, begin: 
     if not seen.hops.sizes["hop"]:
         return None
     path = str(seen.hops["step"].values[-1])
-    hops = seen.hops.isel(hop=np.flatnonzero(seen.hops["step"].values == path))
+    of_step = np.flatnonzero(seen.hops["step"].values == path)
+    together = of_step.size == of_step[-1] - of_step[0] + 1  # as nearly always: then they need no copy
+    hops = seen.hops.isel(hop=slice(int(of_step[0]), int(of_step[-1]) + 1) if together else of_step)
     step = _steps(seen.experiment_text).get(path)
     if isinstance(step, Raster | Landmark):
         return _image(hops, seen.slow, path, step, levelling)
@@ -164,10 +166,10 @@ def _map(seen: Snapshot, passes: list[StepPasses], levelling: Levelling, begin: 
             return None
         changes = height_changes(lines)
         return PageFigure(line_view(changes, f"{path} line"), float(changes["t"].values[0]))
-    of_step = [one for one in passes if path in one.step.split(", ")]
-    if not any(one.returned for one in of_step):
+    known = [one for one in passes if path in one.step.split(", ")]
+    if not any(one.returned for one in known):
         return None
-    view = run_time_view(hops, seen.cell, seen.slow, of_step)
+    view = run_time_view(hops, seen.cell, seen.slow, known)
     return PageFigure(replace(view, name="point", title=f"{path} height at the point", panels=view.panels[:1]), begin)
 
 

@@ -17,6 +17,10 @@ from opsicm.analysis.hops.series import coarse_heights
 from opsicm.analysis.topography.raster import is_raster, rows_of_pass
 
 F64 = NDArray[np.float64]
+_READ: Final = [
+    *("outcome", "step", "segment", "line", "pixel", "x", "y"),
+    *("z_stop", "t_ns", "cell_potential", "cell_current", "i_ref"),
+]
 _SHARE: Final = 0.5  # of the points of a step: a pass that reached fewer has no median
 
 
@@ -51,7 +55,7 @@ def step_passes(hops: xr.Dataset, slow: xr.Dataset) -> list[StepPasses]:
     charge, say) are one pattern. Heights in several segments are compared through the height of the coarse stage; where
     none was recorded, a point starts anew in each segment.
     """
-    good = hops.isel(hop=np.flatnonzero(hops["outcome"].values == 0))
+    good = hops[_READ].isel(hop=np.flatnonzero(hops["outcome"].values == 0))  # not copies of what nobody reads
     if not good.sizes["hop"]:
         return []
     coarse = coarse_heights(good, slow)

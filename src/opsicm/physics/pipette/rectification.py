@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,37 @@ from numpy.typing import ArrayLike, NDArray
 
 from opsicm.core.constants import FARADAY, GAS_CONSTANT
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.physics.pipette.electroosmosis import LARGEST_PECLET
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 
 F64 = NDArray[np.float64]
 LARGEST: Final = 0.3  # [1] of Du V F/RT: the salt in the mouth then differs by a tenth from that outside
+
+
+@dataclass(frozen=True, slots=True)
+class GlassCharge:
+    """What a charged wall does: `peclet_per_volt` [1/V] of the flow that its `zeta` [V] drives, `charge` [C/m²] that
+    rectifies.
+
+    Of a `pipette` in a salt of `transference` t+ [1] at `temperature` [K].
+    """
+
+    pipette: Pipette
+    zeta: float
+    peclet_per_volt: float
+    charge: float
+    transference: float
+    temperature: float
+
+    @property
+    def largest_flow_bias(self) -> float:
+        """The bias [V] of either sign up to which `flow_conductance` describes this glass."""
+        return LARGEST_PECLET / abs(self.peclet_per_volt) if self.peclet_per_volt else math.inf
+
+    def largest_charge_bias(self, concentration: float) -> float:
+        """The bias [V] of either sign up to which `charge_factor` holds in salt of `concentration` [mol/m³]."""
+        dukhin = abs(float(dukhin_number(self.charge, concentration, self.pipette.radius)))
+        return LARGEST * GAS_CONSTANT * self.temperature / (FARADAY * dukhin) if dukhin else math.inf
 
 
 def dukhin_number(charge: float, concentration: ArrayLike, radius: float) -> F64:

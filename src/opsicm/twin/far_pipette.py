@@ -9,29 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsicm.physics.pipette.electroosmosis import flow_conductance
-from opsicm.physics.pipette.geometry import Pipette
 from opsicm.physics.pipette.ion_current import conductances_from_table
 from opsicm.physics.pipette.memory import TipMemory, lags_along
-from opsicm.physics.pipette.rectification import charge_factor, dukhin_number
+from opsicm.physics.pipette.rectification import GlassCharge, charge_factor, dukhin_number
 from opsicm.twin.trajectory import PipetteTrajectory
 
 Floats = NDArray[np.float64]
 INSTANT: Final = TipMemory(np.zeros(0), np.zeros(0))
 """A tip that shows what is outside at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class GlassCharge:
-    """What a charged wall does: `peclet_per_volt` [1/V] of the flow that it drives, `charge` [C/m²] that rectifies.
-
-    Of a `pipette` in a salt of `transference` t+ [1] at `temperature` [K].
-    """
-
-    pipette: Pipette
-    peclet_per_volt: float
-    charge: float
-    transference: float
-    temperature: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from opsicm.physics.pipette.ion_current import Curve, positive_concentrations
 
 F64 = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
-_LIMIT: Final = 60.0  # [1] the salt's boundary layer is then 1/60 of the path, still resolved by 48 nodes
-_RATIO: Final = 100.0  # [1] of the two concentrations; 48 nodes then hold 1e-8
+LARGEST_PECLET: Final = 60.0  # [1] the salt's boundary layer is then 1/60 of the path, still resolved by 48 nodes
+LARGEST_RATIO: Final = 100.0  # [1] of the two concentrations; 48 nodes then hold 1e-8
 IDENTIFIABLE: Final = 0.05  # [1] |dlnI/dlnc| below which a current says nothing useful about a concentration
 
 
@@ -33,12 +33,12 @@ def electroosmotic_peclet(
 
 def _peclet_in_range(peclet: ArrayLike) -> F64:
     Pe = np.asarray(peclet, dtype=np.float64)
-    if not np.all(np.abs(Pe) <= _LIMIT):
+    if not np.all(np.abs(Pe) <= LARGEST_PECLET):
         raise OutsideDomain(
             Problem(
                 "Péclet number",
                 f"{float(Pe.flat[np.argmax(np.abs(Pe))]):g}",
-                f"it must lie within ±{_LIMIT:g}",
+                f"it must lie within ±{LARGEST_PECLET:g}",
                 "use a smaller bias or zeta; above this the tip is full of one liquid",
             )
         )
@@ -69,9 +69,14 @@ def flow_conductance(
     """
     both = positive_concentrations(c_in, c_out)
     ratio = float(np.exp(np.max(np.abs(np.log(both[0] / both[1])))))
-    if ratio > _RATIO * (1.0 + 1e-9):
+    if ratio > LARGEST_RATIO * (1.0 + 1e-9):
         raise OutsideDomain(
-            Problem("ratio of concentrations", f"{ratio:g}", f"it must be at most {_RATIO:g}", "raise the smaller one")
+            Problem(
+                "ratio of concentrations",
+                f"{ratio:g}",
+                f"it must be at most {LARGEST_RATIO:g}",
+                "raise the smaller one",
+            )
         )
     inner, outer, Pe = np.broadcast_arrays(*both, _peclet_in_range(peclet))
     mean = np.sum(0.5 * _WEIGHTS / kappa(_profile(inner, outer, Pe)), axis=-1)

@@ -1,6 +1,7 @@
 // The page: messages in, figures out, one frame of the screen at a time.
 import {onMoment, pointed} from "./cursor.js";
 import {Curves} from "./curves.js";
+import {stopElsewhere, updateElsewhere} from "./elsewhere.js";
 import {ageGauges, updateGauges} from "./gauges.js";
 import {Image} from "./image.js";
 import {addFacts} from "./log.js";
@@ -195,6 +196,7 @@ function words() {
   if (people) {
     const who = people.operator ? (people.yours ? `you steer as ${people.operator}` : `${people.operator} steers`) : "nobody steers";
     write($("people"), `${people.watching} watching${people.stored ? "" : `, ${who}`}${people.dropped ? `, ${people.dropped} frames left out` : ""}`);
+    updateElsewhere(people.others);
     updateSteering({yours: people.yours, taken: people.operator !== null, stored: people.stored});
   }
   const banner = !contact && heard === 0 && !status ? "" : !contact ? "No word from the console: nothing on this page is live" : status?.state === "vanished" ? status.message : "";
@@ -215,6 +217,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (writing) event.target.blur();
     else if (!$("stop").disabled && !$("steering").hidden) { event.preventDefault(); if (!event.repeat) stop(); }
+    else if (!event.repeat && stopElsewhere()) event.preventDefault();
   } else if (event.key === " " && !writing && !event.target.matches?.("button, summary")) {
     event.preventDefault();
     if (event.repeat) return;

@@ -2,8 +2,9 @@
 import {Completer} from "./completer.js";
 import {Curves} from "./curves.js";
 import {Editor} from "./editor.js";
+import {updateElsewhere} from "./elsewhere.js";
 import {setTheme, write} from "./theme.js";
-import {decode, PEOPLE} from "./wire.js";
+import {decode, PEOPLE, post} from "./wire.js";
 import {Rows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
@@ -20,11 +21,6 @@ async function get(path) {
   const answer = await fetch(path), body = await answer.json();
   if (!answer.ok) throw new Error(`${body.title}: ${body.detail ?? answer.status}`);
   return body;
-}
-
-async function post(path, body) {
-  const answer = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
-  return {ok: answer.ok, status: answer.status, body: await answer.json()};
 }
 
 function say(text, tone = "") {
@@ -237,6 +233,7 @@ function connect() {
     const {kind, content} = decode(event.data);
     if (kind !== PEOPLE) return;
     people = content;
+    updateElsewhere(people.others);
     const who = people.operator ? (people.yours ? `you steer as ${people.operator}` : `${people.operator} steers`) : "nobody steers";
     write($("people"), `${people.watching} watching, ${who}`);
     $("operate").hidden = !people.yours;

@@ -126,6 +126,11 @@ def test_a_run_in_progress_is_stopped_by_everybody_while_a_stored_one_is_on_show
                 page = Page(connection)
                 page.until(lambda: page.people.get("others") == [name])
             assert ben.post("/api/show", json={"run": name}).json() == {"run": name, "live": True}, "back needs no lock"
+            with console.socket(ben) as connection:
+                page = Page(connection)
+                page.until(lambda: page.status.get("gauges") and "time" in page.views)
+                # What a killed process leaves: a journal without an end, and nobody who holds the folder.
+                shutil.copytree(run.folder, out / "killed", ignore=shutil.ignore_patterns("control.sock"))
             refused = ben.post("/api/show", json={"run": "stored"})
             assert refused.json()["title"] == "Another steers", "away from it does"
             assert anna.post("/api/show", json={"run": "stored"}).status_code == 200
@@ -134,6 +139,13 @@ def test_a_run_in_progress_is_stopped_by_everybody_while_a_stored_one_is_on_show
             stopped = ben.post("/api/command", json={"command": "stop"}).json()
             assert (stopped["run"], stopped["accepted"]) == (name, True)
             run.file()
+            anna.post("/api/show", json={"run": "killed"})
+            with console.socket(ben) as connection:
+                page = Page(connection)
+                page.until(lambda: page.status.get("state") == "no process" and page.status["gauges"])
+            assert all(gauge["stale"] for gauge in page.status["gauges"])
+            assert "nobody drives the pipette now" in page.status["message"]
+            assert f"opsicm recover {out / 'killed'} makes the run file" in page.status["message"]
             with console.socket(ben, "/ws?people") as connection:
                 page = Page(connection)
                 page.until(lambda: page.people.get("others") == [])

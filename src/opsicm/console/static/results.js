@@ -1,7 +1,7 @@
 // The page of a stored run: asks until the analysis is done, then shows what the report says. Texts of a run are text.
 import {updateElsewhere} from "./elsewhere.js";
 import {Figure} from "./figure.js";
-import {setTheme, write} from "./theme.js";
+import {setTheme, undirected, write} from "./theme.js";
 import {decode, PEOPLE} from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
@@ -46,8 +46,8 @@ function refuse({title, detail}) {
 function show(content) {
   $("progress").hidden = true;
   $("report").hidden = false;
-  document.title = content.title;
-  write($("title"), content.title);
+  document.title = undirected(content.title);
+  write($("title"), document.title);
   write($("subtitle"), content.subtitle);
   $("warnings").append(...content.warnings.map((text) => make("p", {text, className: "warns"})));
   $("sentences").append(...list(content.answer));

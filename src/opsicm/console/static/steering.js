@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 const SETTINGS = ["probe.setpoint_pct", "probe.fall_nm_per_ms", "probe.amplitude_nm"];
 const UNITS = {pct: "%", nm_per_ms: "nm/ms", nm: "nm"}; // by the end of a key
 const NUMBER = /^[-+]?\d+(\.\d+)?([eE][-+]?\d+)?$/; // whole: what is cut off is not seen, and a tip is driven by the rest
-const state = {probePaused: false, cellPaused: false, live: false, stored: false, yours: false, taken: false};
+const state = {probePaused: false, cellPaused: false, live: false, stoppable: false, stored: false, yours: false, taken: false};
 
 /** Send a command; whether the run accepted it. */
 export async function command(body) {
@@ -40,7 +40,8 @@ export function updateSteering(changes) {
   const others = state.taken && !state.yours;
   for (const id of ["probe", "cell", "skip-probe", "skip-cell"]) $(id).disabled = !state.live || others;
   for (const form of ["note-form", "set-form"]) for (const part of $(form).elements) part.disabled = !state.live || others;
-  $("stop").disabled = !state.live;
+  // Not greyed for a console that has lost the run, or is silent: a stop that does not arrive says what to do.
+  $("stop").disabled = !state.stoppable;
   $("operate").hidden = state.stored || !state.live;
   $("operate").textContent = state.yours ? "Hand over" : "Take control";
 }

@@ -262,7 +262,10 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
         "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
         f"- E9 is run {REPEATS['E9']} times in the long form, and E10 {REPEATS['E10']} times; u is a standard "
-        "uncertainty, k = 1, of the measurement, without what is assumed of the twin.",
+        "uncertainty, k = 1, of the measurement, without what is assumed of the twin: that its tip has neither zeta "
+        "nor charge and its instruments no slow noise ([0290](explanations/decisions/0290-the-tip-remembers-and-its-"
+        "glass-is-uncharged.md), [0291](explanations/decisions/0291-slow-noise-is-off-in-the-presets.md)) is in no u "
+        "of E9 to E12.",
     ]
 
 

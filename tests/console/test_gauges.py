@@ -26,6 +26,8 @@ def test_a_gauge_that_is_not_renewed_is_stale() -> None:
     assert stale["stale"]
     assert stale["age_s"] == pytest.approx(STALE)
     assert not renewals.record(gauge, False)["stale"], "a run that is over has no present"
+    dead = renewals.record(gauge, False, 60.0)
+    assert (dead["stale"], dead["age_s"]) == (True, 60.0), "of a run that died all is"
     assert not renewals.record(Gauge("tip", "tip", 100.0, "%", 12.5, ""), True)["stale"], "renewed with the same value"
 
 

@@ -15,6 +15,7 @@ from opsicm.console.feed import Plan
 from opsicm.console.on_show import OnShow, opened
 from opsicm.console.server import EXCHANGED
 from opsicm.record.reader import Run
+from tests.fixtures.running import running
 from tests.fixtures.served import Page, Served, served_on
 
 
@@ -109,3 +110,44 @@ def test_the_prepare_page_hears_who_is_here_and_gets_no_figures(console: Served)
         assert (page.views, page.status, page.facts) == ({}, {}, [])
         visitor.post("/api/show", json={"run": "raster"})
         page.until(lambda: page.people["run"] == "raster")
+
+
+def test_a_run_in_progress_is_stopped_by_everybody_while_a_stored_one_is_on_show(tmp_path: Path, raster: Path) -> None:
+    def plan_of(_: Path) -> Plan:
+        return lambda: None
+
+    with running(tmp_path) as run:
+        out, name = tmp_path / "out", run.folder.name
+        shutil.copytree(raster, out / "stored")
+        on_show = OnShow(out, plan_of, opened(out / "stored", plan_of))
+        with served_on(on_show, preparing(tmp_path, out)) as console, console.visitor() as anna, console.visitor() as ben:
+            assert anna.post("/api/operator", json={"take": True, "name": "Anna"}).json()["yours"]
+            with console.socket(ben) as connection:
+                page = Page(connection)
+                page.until(lambda: page.people.get("others") == [name])
+            assert ben.post("/api/show", json={"run": name}).json() == {"run": name, "live": True}, "back needs no lock"
+            with console.socket(ben) as connection:
+                page = Page(connection)
+                page.until(lambda: page.status.get("gauges") and "time" in page.views)
+                # What a killed process leaves: a journal without an end, and nobody who holds the folder.
+                shutil.copytree(run.folder, out / "killed", ignore=shutil.ignore_patterns("control.sock"))
+            refused = ben.post("/api/show", json={"run": "stored"})
+            assert refused.json()["title"] == "Another steers", "away from it does"
+            assert anna.post("/api/show", json={"run": "stored"}).status_code == 200
+            paused = ben.post("/api/command", json={"command": "pause-probe"})
+            assert "the run is a stored one" in paused.json()["detail"]
+            stopped = ben.post("/api/command", json={"command": "stop"}).json()
+            assert (stopped["run"], stopped["accepted"]) == (name, True)
+            run.file()
+            anna.post("/api/show", json={"run": "killed"})
+            with console.socket(ben) as connection:
+                page = Page(connection)
+                page.until(lambda: page.status.get("state") == "no process" and page.status["gauges"])
+            assert all(gauge["stale"] for gauge in page.status["gauges"])
+            assert "nobody drives the pipette now" in page.status["message"]
+            assert f"opsicm recover {out / 'killed'} makes the run file" in page.status["message"]
+            with console.socket(ben, "/ws?people") as connection:
+                page = Page(connection)
+                page.until(lambda: page.people.get("others") == [])
+            gone = ben.post("/api/command", json={"command": "stop", "run": name})
+            assert (gone.status_code, gone.json()["title"]) == (409, "Not a run in progress")

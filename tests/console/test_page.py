@@ -96,6 +96,21 @@ def test_a_run_is_watched_paused_and_stopped(page: Page, tmp_path: Path) -> None
         page.keyboard.type("  ")  # in a field a space is a space
         page.click("#note-form button")
         until(page, "document.getElementById('answer').textContent.startsWith('note: noted')")
+        assert page.input_value("#note") == ""
+        page.fill("#value", "2,5")
+        page.click("#set-form button")
+        until(page, "document.getElementById('answer').textContent.startsWith('set was not sent: \"2,5\" is no number')")
+        assert "Write setpoint_pct in %" in text(page, "#answer")
+        for cut in ("3 nonsense", "1.9 um", "0x10", "", "1e", "."):
+            page.fill("#value", cut)
+            page.click("#set-form button")
+            assert text(page, "#answer").startswith(f'set was not sent: "{cut}" is no number'), cut
+        page.route("**/api/command", lambda route: route.abort())
+        page.fill("#note", "keep me")
+        page.click("#note-form button")
+        until(page, "document.getElementById('answer').textContent.startsWith('note was NOT sent')")
+        assert page.input_value("#note") == "keep me"
+        page.unroute("**/api/command")
         page.keyboard.press("Space")
         until(page, "document.getElementById('state').textContent === 'probe paused'")
         assert "probe[0] is paused, pipette up" in text(page, "#answer")
@@ -304,6 +319,11 @@ def test_the_last_approach_is_shown_with_its_prediction(page: Page, short_run: R
         assert predicted["highest"] == pytest.approx(1e9 * short_run.hops["i_ref"].values[number], rel=5e-3)
         assert "it predicts 33.7 nm" in text(page, "#approach-note")
         assert text(page, "#section-title") == "Section of the last approaches"
+        for at in (60.0, 30.0):
+            set_to(page, at)
+            last = int((short_run.hops["t_ns"].values <= round(1e9 * at)).sum()) - 1
+            stop = f"stop at z = {1e6 * short_run.hops['z_stop'].values[last]:.3f} µm"
+            until(page, f"document.getElementById('hop-body').textContent.includes('{stop}')")
 
 
 def test_progress_and_gauges_are_read_from_afar(page: Page, tower: Path) -> None:
@@ -328,6 +348,9 @@ def test_progress_and_gauges_are_read_from_afar(page: Page, tower: Path) -> None
         assert len(sizes) >= 4
         assert all(size >= 60.0 and overflow <= 0 for size, overflow in sizes), sizes
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.set_viewport_size({"width": 1000, "height": 800})
+        widths = "[...document.querySelectorAll('.gauge')].map((e) => e.scrollWidth - e.clientWidth)"
+        assert all(overflow <= 0 for overflow in page.evaluate(widths)), page.evaluate(widths)
         assert page.is_hidden("#time")
         page.keyboard.press("f")
         assert page.is_visible("#time")

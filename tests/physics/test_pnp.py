@@ -127,19 +127,18 @@ def test_without_charge_on_rim_and_outer_wall_the_closed_form_is_right(monkeypat
 
     Within 5 %, for the mesh is coarse and the closed form of first order.
     """
-    pipette, made = Pipette(), []
-    monkeypatch.setattr(pnp, "tip_mesh", lambda *given: made.append(tip_mesh(*given)) or made[-1])
+    pipette, fineness = Pipette(), replace(COARSE, top=100.0)
+    tip = tip_mesh(pipette.wall, pipette.cone_angle, None, fineness)
 
-    def inside_only(edges: Any, order: int, coefficient: F64 | None) -> tuple[F64, F64]:
+    def inside_only(edges: Any, order: int, coefficient: Any) -> tuple[F64, F64]:
         matrix, load = edge_terms(edges, order, coefficient)
-        r, z = np.moveaxis(made[-1].positions[edges.dofs], -1, 0)
+        r, z = np.moveaxis(tip.positions[edges.dofs], -1, 0)
         wall = 1.0 + z * math.tan(pipette.cone_angle)  # in radii of the mouth
         inside = np.all((z > -1e-9) & (np.abs(r - wall) < 1e-3), axis=1)
         assert 0 < inside.sum() < inside.size
         return matrix, load * inside[:, None]
 
     monkeypatch.setattr(pnp, "edge_terms", inside_only)
-    fineness = replace(COARSE, top=100.0)
     there, back = (abs(solve_pnp(pipette, V, 1e3, 1e3, -0.02, fineness=fineness).current) for V in (0.7, -0.7))
     dukhin = dukhin_number(-0.02, 1e3, pipette.radius)
     closed = charge_factor(np.array([0.7, -0.7]), dukhin, pipette, 0.3, SALT.temperature)

@@ -129,7 +129,7 @@ class RunPlots:
         """One hop as sampled: pipette current and height against time, with reference, threshold and stop."""
         trace = self._run.trace(number)
         row = self._run.hops.isel(hop=number)
-        record = {name: float(row[name]) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
+        record = {name: float(row[name]) for name in ("i_ref", "z_stop", "t_ns", "setpoint", "outcome")}
         return drawn(hop_view(trace, {**record, "hop": number}))
 
     def _one(self, name: str, step: str | None = None) -> Figure:

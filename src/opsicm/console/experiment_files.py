@@ -99,7 +99,8 @@ class ExperimentFiles:
             pass
         except OSError as error:
             limit = f"cannot be written ({error.strerror})"
-            raise BadInput(Problem("file", path.name, limit, "choose another name or folder")) from error
+            remedy = "choose another name, or start opsicm console in a folder that can be written"
+            raise BadInput(Problem("file", path.name, limit, remedy)) from error
         if not path.is_symlink() and path.is_file() and path.read_bytes() == data:
             return
         if not replace:

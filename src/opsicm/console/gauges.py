@@ -56,12 +56,16 @@ class Renewals:
         self._clock = clock
         self._seen: dict[str, tuple[float, int]] = {}
 
-    def record(self, gauge: Gauge, live: bool) -> dict[str, Any]:
-        """A gauge as the page gets it, with its age on the wall clock; of a run that is over nothing is stale."""
+    def record(self, gauge: Gauge, live: bool, died_s: float | None = None) -> dict[str, Any]:
+        """A gauge as the page gets it, with its age on the wall clock; of a run that is over nothing is stale.
+
+        `died_s` [s] ago the last was recorded by a run that nothing drives any more and that did not end in order: all
+        of it is stale, and at least as old.
+        """
         now = self._clock()
         if gauge.key not in self._seen or self._seen[gauge.key][0] != gauge.t:
             self._seen[gauge.key] = gauge.t, now
-        age = (now - self._seen[gauge.key][1]) * 1e-9
+        age = max((now - self._seen[gauge.key][1]) * 1e-9, died_s or 0.0)
         return {
             "key": gauge.key,
             "label": gauge.label,
@@ -69,8 +73,8 @@ class Renewals:
             "u": gauge.u,
             "unit": gauge.unit,
             "t_s": gauge.t,
-            "age_s": age if live else 0.0,
-            "stale": live and age > STALE,
+            "age_s": age if live or died_s is not None else 0.0,
+            "stale": died_s is not None or (live and age > STALE),
             "warns": gauge.warns,
             "note": gauge.note,
             "why": gauge.why,

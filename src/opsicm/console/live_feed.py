@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -19,7 +21,7 @@ from opsicm.console.snapshot import SAMPLES_KEPT, Snapshot, StoredRun, live_snap
 from opsicm.console.wire import FromPage, Kind, Message, message, view_message
 from opsicm.core.errors import OpsicmError
 from opsicm.core.facts import Fact
-from opsicm.instruments.clock import monotonic_ns, stopwatch
+from opsicm.instruments.clock import monotonic_ns, stopwatch, utc_now
 from opsicm.record.follow import LiveRun
 from opsicm.record.run_folder import RUN_FILE
 from opsicm.runner.control_socket import ask_status
@@ -134,7 +136,7 @@ class LiveFeed:
             gone = "the run folder is gone" if not self._folder.exists() else f"the run cannot be read ({error})"
             self._hand_over(lambda: self._publish_end(gone))
         except Exception as error:  # noqa: BLE001 - a page that shows an old state as the present one is worse
-            failed = f"the console failed ({type(error).__name__}: {error}); the run goes on without it"
+            failed = f"the console failed ({type(error).__name__}: {error}); the run goes on without it, and Stop still reaches it"
             self._hand_over(lambda: self._publish_end(failed))
 
     def _follower(self, run: LiveRun) -> _Follower:
@@ -154,7 +156,10 @@ class LiveFeed:
                 outbox.put("status", status)
 
     def _publish_end(self, why: str) -> None:
-        self._built.status = message(Kind.STATUS, {"mode": "live", "state": "vanished", "message": why, "gauges": []})
+        # Whoever fails here is the one who looks: while the folder is there a stop may reach the run.
+        goes_on = self._folder.is_dir()
+        content = {"mode": "live", "state": "vanished", "message": why, "gauges": [], "stoppable": goes_on}
+        self._built.status = message(Kind.STATUS, content)
         for outbox in self._outboxes:
             outbox.put("status", self._built.status)
 
@@ -181,6 +186,7 @@ class _Follower:
         self._levelled: set[str] = set()
         self._asked_size = (-1, -1)
         self._seen: Snapshot | None = None
+        self._answered = False
         self._ended = False  # and its run file was looked at
         self._whole: Snapshot | None = None
         self._files = ExitStack()
@@ -239,17 +245,24 @@ class _Follower:
         elif not live:
             state = "no process"
         else:
-            state = "running" if answer else "no answer"
+            # Before the first answer it compiles, for up to a minute on a machine's first run.
+            self._answered = self._answered or bool(answer) or sum(self._size) > 0
+            state = "running" if answer else "no answer" if self._answered else "starting"
+        died_s = _silent_for(self._folder) if state == "no process" else None
         seen, gauges = self._seen, []
         if seen is not None:
             backlog = None
             if answer and "t_s" in answer and seen.slow.sizes["row"]:
                 backlog = max(0.0, float(answer["t_s"]) - seen.t)
             folder = self._folder if live else None
-            gauges = [self._renewals.record(one, live) for one in gauges_of(seen, self._status, folder, backlog)]
+            gauges = [
+                self._renewals.record(one, live, died_s)
+                for one in gauges_of(seen, self._status, folder, backlog)
+            ]
         content = {
             "mode": "live",
             "state": state,
+            "message": _died(self._folder) if state == "no process" else "",
             "title": "" if seen is None else seen.title,
             "t_s": float(self._status.get("t_s", facts[-1].t_ns * 1e-9 if facts else 0.0)),
             "total_s": self._status.get("total_s"),
@@ -263,6 +276,25 @@ class _Follower:
             "places": self._places,
         }
         return message(Kind.STATUS, content)
+
+
+def _died(folder: Path) -> str:
+    """What to know, and to do, where a run ended without a word."""
+    recover = f"opsicm recover {shlex.quote(str(folder.resolve()))}"
+    return (
+        "No process drives this run any more, and nobody drives the pipette now: it stays where it was, unless the "
+        "watchdog has withdrawn it. To be safe use the rig's own switch, and look at the rig. "
+        f"{recover} makes the run file of what is recorded."
+    )
+
+
+def _silent_for(folder: Path) -> float:
+    """For how long [s] nothing was written in the folder of a run, by the clock that stamps its files."""
+    try:
+        newest = max(entry.stat().st_mtime for entry in os.scandir(folder))
+    except (OSError, ValueError):  # it is being recovered, or taken away
+        return 0.0
+    return max(0.0, utc_now().timestamp() - newest)
 
 
 def _size_of(seen: Snapshot) -> tuple[int, int]:

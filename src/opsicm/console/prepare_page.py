@@ -133,9 +133,9 @@ class PreparePage:
 
     async def _refused(self, session: Session, asked: _Asked) -> Response | None:
         running = await asyncio.to_thread(self._site.on_show.in_progress)
-        if running is not None or self._preparing.starter.busy:
-            limit = f"{running or 'one that this console has started'} is in progress"
-            remedy = "wait until it has ended, or open it and stop it"
+        if running or self._preparing.starter.busy:
+            limit = f"{running[0].resolve().name if running else 'one that this console has started'} is in progress"
+            remedy = "wait until it has ended, or stop it"
             return problem(409, "A run is in progress", OpsicmError(Problem("run", "", limit, remedy)))
         digest, checked = self._checked.get(session.key, ("", None))
         if checked is None or digest != _digest(asked) or not checked.ok:

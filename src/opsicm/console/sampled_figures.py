@@ -73,7 +73,7 @@ class Sampled:
         figures = {"approach": PageFigure(self._approach(seen)), "section": self._section_of(seen, in_motion)}
         if {"pipette_current", "z"} <= set(seen.samples):
             last = hops.isel(hop=-1)
-            record = {name: float(last[name].values) for name in ("i_ref", "z_stop", "t_ns", "setpoint")}
+            record = {name: float(last[name].values) for name in ("i_ref", "z_stop", "t_ns", "setpoint", "outcome")}
             view = hop_view(seen.samples, {**record, "hop": float(last["number"].values)})
             figures["hop"] = PageFigure(_decimated(view))
         return figures

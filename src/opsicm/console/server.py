@@ -166,23 +166,34 @@ class _Routes:
     async def command(self, request: Request) -> Response:
         session = self._site.session_of(request)
         try:
-            wanted, _ = from_line(await body_of(request, LONGEST_BODY))
+            line = await body_of(request, LONGEST_BODY)
+            wanted, _ = from_line(line)
         except TooLarge:
             return too_large(LONGEST_BODY)
         except BadInput as error:
             return problem(400, "No such command", error)
+        if wanted.word == "stop":
+            return await self._stop(session, wanted, str(json.loads(line).get("run", "")))
         shown = self._site.on_show.present
         if shown is None or shown.folder is None:
             limit = "no run is on show" if shown is None else "the run is a stored one"
             stored = Problem("command", wanted.word, limit, "steer a run in progress")
             return problem(409, "Not a run in progress", BadInput(stored))
-        stops = wanted.word == "stop"
-        if not stops:
-            try:
-                self._site.sessions.take(session)
-            except AnotherSteers as error:
-                return problem(409, "Another steers", error)
-        return await _sent(shown.folder, wanted, session, self._stops if stops else self._commands)
+        try:
+            self._site.sessions.take(session)
+        except AnotherSteers as error:
+            return problem(409, "Another steers", error)
+        return await _sent(shown.folder, wanted, session, self._commands)
+
+    async def _stop(self, session: Session, command: Command, name: str) -> Response:
+        """Whatever is on show, and whoever steers: who sees a tip in danger stops the run in progress."""
+        loop = asyncio.get_running_loop()
+        folder = await loop.run_in_executor(self._stops, self._site.on_show.stopped_by, name)
+        if folder is None:
+            limit = "is not in progress" if name else "no run is in progress, on show or below the folder of the runs"
+            nothing = Problem("run" if name else "stop", ascii(name[:80]) if name else "", limit, "there is nothing to stop")
+            return problem(409, "Not a run in progress", BadInput(nothing))
+        return await _sent(folder, command, session, self._stops)
 
     async def operator(self, request: Request) -> Response:
         session = self._site.session_of(request)
@@ -219,9 +230,14 @@ class _Routes:
         except (ValueError, TypeError, KeyError, RecursionError):
             malformed = Problem("show", "", "is {run: name of a run}", "load the page anew")
             return problem(400, "Malformed", BadInput(malformed))
+        on_show = self._site.on_show
         try:
-            self._site.sessions.take(session)
-            shown = await self._site.on_show.show(self._site.on_show.chosen(name))
+            path = on_show.chosen(name)
+            # Back from what is over to what goes on is for everybody, as a stop is.
+            back = await asyncio.to_thread(on_show.leads_back, path)
+            if not back:
+                self._site.sessions.take(session)
+            shown = await on_show.show(path)
         except AnotherSteers as error:
             return problem(409, "Another steers", error)
         except OpsicmError as error:
@@ -292,7 +308,7 @@ async def _sent(folder: Path, command: Command, session: Session, threads: Threa
         return problem(410, "The run has ended or is gone", error)
     except OpsicmError as error:
         return problem(504, "The run did not answer", error)
-    return JSONResponse({"accepted": accepted, "message": text, "command": command.word})
+    return JSONResponse({"accepted": accepted, "message": text, "command": command.word, "run": folder.resolve().name})
 
 
 # -- the WebSocket -------------------------------------------------------------------------------------------------
@@ -307,6 +323,7 @@ def _people(site: Site, session: Session) -> dict[str, Any]:
         "watching": site.sessions.watching,
         "stored": shown is not None and shown.folder is None,
         "run": None if shown is None else shown.name,
+        "others": site.on_show.others,
     }
 
 
@@ -379,6 +396,7 @@ async def _beat(site: Site, session: Session, outbox: Outbox) -> None:
     while True:
         if site.sessions.of(session.key) is None:
             raise BadInput(Problem("session", session.name, "has expired", "open the printed address again"))
+        await site.on_show.look()
         outbox.put("people", _people_message(site, session, outbox))
         await asyncio.sleep(_HEARTBEAT)
 

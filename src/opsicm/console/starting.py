@@ -89,7 +89,9 @@ class Starter:
                 break
             pause(_LOOK)
         said.seek(0)
+        # What `opsicm run` offers, another --out, is the console's to choose for whoever has only the page.
         words = said.read().decode("utf-8", "replace").strip()[-_LONGEST_WORDS:]
+        words = words.replace("with --out", "by starting opsicm console with --out FOLDER")
         late = f"did not start within {STARTS_WITHIN:g} s" if elapsed() > STARTS_WITHIN else "did not start"
         limit = f"{late}: {words}" if words else late
         raise OpsicmError(Problem("run", "", limit, "mend what it says, check and start again"))

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.analysis.hops.height_change import StepPasses
+from opsicm.core.facts import Outcome
 from opsicm.figures.colours import Role
 from opsicm.figures.images import even_times
 from opsicm.figures.view import (
@@ -264,7 +265,12 @@ def ten_hop_view(change: xr.DataArray, setpoint: float) -> View:
 
 
 def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
-    """One hop as sampled: pipette current and height against time, with reference, threshold and stop."""
+    """One hop as sampled: pipette current and height against time, with reference, threshold and stop.
+
+    `record` is the hop's row: `hop`, `i_ref`, `z_stop`, `t_ns`, `setpoint`, `outcome`. A hop that ended without contact
+    has no stop: its heights are above its lowest sample.
+    """
+    contact = record["outcome"] == Outcome.CONTACT
     t = (trace["t_ns"].values - trace["t_ns"].values[0]) * 1e-6
     ends = t[[0, -1]]
     threshold = record["i_ref"] * (1.0 - record["setpoint"])
@@ -281,12 +287,13 @@ def hop_view(trace: xr.Dataset, record: Mapping[str, float]) -> View:
         ),
         PIPETTE_SIGN,
     )
-    z = (trace["z"].values - record["z_stop"]) * 1e9
+    lowest = record["z_stop"] if contact else float(np.nanmin(trace["z"].values))
+    sampled = Series("samples", t, (trace["z"].values - lowest) * 1e9, "height")
     height = CurvePanel(
         axis,
-        Axis("height above the stop", "nm"),
-        (Series("samples", t, z, "height"), Series("stop", stop, np.zeros(1), "cell", "marks")),
-        f"stop at z = {1e6 * record['z_stop']:.3f} µm; up is positive",
+        Axis("height above the stop" if contact else "height above the lowest sample", "nm"),
+        (sampled, Series("stop", stop, np.zeros(1), "cell", "marks")) if contact else (sampled,),
+        f"{'stop' if contact else 'no contact: lowest'} at z = {1e6 * lowest:.3f} µm; up is positive",
     )
     return View("hop", f"Hop {int(record['hop'])} as sampled", (current, height), share_x=True)
 

@@ -1,6 +1,6 @@
 // Panels of curves over a rising x, drawn by uPlot. The y range stays until the curves leave it or shrink to half of it.
 import {onMoment, momentAt, placeOf, point, pointed} from "./cursor.js";
-import {css} from "./theme.js";
+import {css, write} from "./theme.js";
 import {thinned} from "./thinning.js";
 import {steady, widthOf} from "./xy.js";
 import uPlot from "./vendor/uPlot.esm.js";
@@ -12,6 +12,7 @@ export class Curves {
     this.height = height;
     this.key = key;
     this.plots = [];
+    this.captions = [];
     this.shape = "";
     this.begin = null;
     this.listener = (t) => this.mark(t);
@@ -28,6 +29,7 @@ export class Curves {
     panels.forEach((panel, k) => {
       panel.series.forEach((series, j) => { this.plots[k].series[j + 1].width = width(series); });
       this.plots[k].setData(tables(panel, this.width()));
+      write(this.captions[k], panel.note ? `${panel.y.label}; ${panel.note}` : panel.y.label);
     });
     if (pointed() !== null) this.mark(pointed());
   }
@@ -56,11 +58,9 @@ export class Curves {
     this.shape = shape;
     this.axis = panels[0]?.x;
     this.whole = together(panels);
+    this.captions = panels.map(() => Object.assign(document.createElement("p"), {className: "caption"}));
     this.plots = panels.map((panel, k) => {
-      const caption = document.createElement("p");
-      caption.className = "caption";
-      caption.textContent = panel.note ? `${panel.y.label}; ${panel.note}` : panel.y.label;
-      this.body.append(caption);
+      this.body.append(this.captions[k]);
       const plot = new uPlot(this.options(panel, k === panels.length - 1), tables(panel, this.width()), this.body);
       this.listen(plot);
       return plot;

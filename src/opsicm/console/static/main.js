@@ -1,20 +1,22 @@
 // The page: messages in, figures out, one frame of the screen at a time.
 import {onMoment, pointed} from "./cursor.js";
 import {Curves} from "./curves.js";
+import {stopElsewhere, updateElsewhere} from "./elsewhere.js";
 import {ageGauges, updateGauges} from "./gauges.js";
 import {Image} from "./image.js";
 import {addFacts} from "./log.js";
 import {updateProgress} from "./progress.js";
 import {beginSettings, keepLevelling, shown, takeSettings} from "./settings.js";
 import {begin, stop, toggleProbe, updateSteering} from "./steering.js";
-import {setTheme, write} from "./theme.js";
+import {setTheme, undirected, write} from "./theme.js";
 import {decode, FACTS, PEOPLE, SETTINGS, STATUS, VIEW} from "./wire.js";
 import {legend, Plane, Rows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
 const SILENT = 3000; // [ms] without a word: the server speaks twice a second
-const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "warn", "no process": "bad", fault: "bad", vanished: "bad", "no answer": "warn"};
-const OVER = new Set(["completed", "stopped", "fault", "interrupted", "no process", "vanished"]);
+const TONES = {running: "good", playing: "good", completed: "good", replay: "", stopped: "warn", interrupted: "warn", "no process": "bad", fault: "bad", vanished: "bad", "no answer": "warn", starting: ""};
+const IN_ORDER = ["completed", "stopped", "interrupted", "fault"]; // of such an end nothing is stale
+const OVER = new Set([...IN_ORDER, "no process", "vanished"]);
 const views = new Map(); // slot → {number, content, fresh}
 let socket = null, news = true, heard = 0, status = null, people = null, asked = false, frames = 0, playing = true, seeking = false;
 
@@ -88,6 +90,7 @@ const PLACES = {
     $("before-title").hidden = before.frame.hidden = !earlier;
     if (earlier) { write($("before-title"), earlier.note); before.update(earlier, pixels[0]); }
     map.frame.hidden = $("profile").hidden = !present;
+    $("map").dataset.image = present ? "yes" : "no"; // from afar the curves stand in for it
     if (present) { map.update(present, pixels.at(-1) ?? null, zero); profile(map.under()); }
     // A tower's currents at three heights are nowhere else; those of a line are the panels against time.
     const curves = present ? (view.name === "tower" ? panels.filter((panel) => panel.kind !== "image" && panel.series.length > 1) : []) : panels;
@@ -179,28 +182,29 @@ function words() {
     const running = state === "running" && paused.length ? `${paused.join(" and ")} paused` : state;
     write($("state"), running);
     $("state").dataset.tone = contact ? (paused.length && state === "running" ? "warn" : (TONES[status.state] ?? "")) : "bad";
-    if (status.title) write($("title"), status.title);
+    if (status.title) write($("title"), undirected(status.title));
     const pace = status.mode === "live" && status.speed && Math.abs(status.speed - 1) > 0.05 ? `, ${status.speed.toPrecision(3)} × real time` : "";
     write($("clock"), `${clock(status.t_s)}${status.total_s ? ` of ${clock(status.total_s)}` : ""}${pace}`);
-    write($("left"), status.left_s == null ? "" : `${clock(status.left_s)} left`);
+    write($("left"), status.state === "starting" ? "it compiles, on a machine's first run for up to a minute" : status.left_s == null ? "" : `${clock(status.left_s)} left`);
     updateProgress($("progress"), status.tracks ?? {}, views.get("plan")?.content, status.t_s, status.mode === "replay" ? false : OVER.has(status.state));
     $("replay").hidden = status.mode !== "replay";
-    $("results").hidden = !(status.mode === "replay" || ["completed", "stopped", "interrupted", "fault"].includes(status.state));
+    $("results").hidden = !(status.mode === "replay" || IN_ORDER.includes(status.state));
     if (status.mode === "replay" && contact) { playing = status.state === "playing"; write($("play-word"), playing ? "Pause" : "Play"); }
     if (status.mode === "replay" && !seeking) { $("seek").max = status.total_s; $("seek").value = status.t_s; }
     write($("plan-wait"), status.forecast === false ? "of this run no forecast can be made" : "forecasting");
     rows.now(status.t_s);
-    updateSteering({probePaused: !!status.tracks?.probe.paused, cellPaused: !!status.tracks?.cell.paused, live: contact && status.mode === "live" && !OVER.has(status.state), stored: status.mode === "replay"});
+    updateSteering({probePaused: !!status.tracks?.probe.paused, cellPaused: !!status.tracks?.cell.paused, live: contact && status.mode === "live" && !OVER.has(status.state), stoppable: status.mode === "live" && (!OVER.has(status.state) || !!status.stoppable), stored: status.mode === "replay"});
   }
   if (people) {
     const who = people.operator ? (people.yours ? `you steer as ${people.operator}` : `${people.operator} steers`) : "nobody steers";
     write($("people"), `${people.watching} watching${people.stored ? "" : `, ${who}`}${people.dropped ? `, ${people.dropped} frames left out` : ""}`);
+    updateElsewhere(people.others);
     updateSteering({yours: people.yours, taken: people.operator !== null, stored: people.stored});
   }
-  const banner = !contact && heard === 0 && !status ? "" : !contact ? "No word from the console: nothing on this page is live" : status?.state === "vanished" ? status.message : "";
+  const banner = !contact && heard === 0 && !status ? "" : !contact ? "No word from the console: nothing on this page is live" : ["vanished", "no process"].includes(status?.state) ? status.message : "";
   $("banner").hidden = !banner;
   write($("banner"), banner);
-  ageGauges(contact || !status, status?.mode === "replay" || OVER.has(status?.state));
+  ageGauges(contact || !status, status?.mode === "replay" || IN_ORDER.includes(status?.state));
 }
 
 function clock(seconds) {
@@ -215,6 +219,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (writing) event.target.blur();
     else if (!$("stop").disabled && !$("steering").hidden) { event.preventDefault(); if (!event.repeat) stop(); }
+    else if (!event.repeat && stopElsewhere()) event.preventDefault();
   } else if (event.key === " " && !writing && !event.target.matches?.("button, summary")) {
     event.preventDefault();
     if (event.repeat) return;

@@ -2,8 +2,9 @@
 import {Completer} from "./completer.js";
 import {Curves} from "./curves.js";
 import {Editor} from "./editor.js";
-import {setTheme, write} from "./theme.js";
-import {decode, PEOPLE} from "./wire.js";
+import {updateElsewhere} from "./elsewhere.js";
+import {setTheme, undirected, write} from "./theme.js";
+import {decode, PEOPLE, post} from "./wire.js";
 import {Rows} from "./xy.js";
 
 const $ = (id) => document.getElementById(id);
@@ -12,7 +13,7 @@ const RUNS_EVERY = 5000; // [ms]
 const TONES = {running: "good", completed: "good", stopped: "warn", interrupted: "warn", unfinished: "warn", fault: "bad", unreadable: "bad"};
 const DRAFT = "opsicm draft"; // of this browser's tab: a page that is loaded anew forgets nothing
 
-let beside = "", people = null, checkedText = null, checking = false, wanted = false, timer = 0, report = null, plan = null;
+let beside = "", loaded = "", people = null, checkedText = null, checking = false, wanted = false, timer = 0, report = null, plan = null;
 const editor = new Editor($("editor"), () => { stale(); clearTimeout(timer); timer = setTimeout(check, PAUSE); keep(); });
 const rows = new Rows($("plan-body")), curves = new Curves($("plan-curves"), 120, "plan");
 
@@ -20,11 +21,6 @@ async function get(path) {
   const answer = await fetch(path), body = await answer.json();
   if (!answer.ok) throw new Error(`${body.title}: ${body.detail ?? answer.status}`);
   return body;
-}
-
-async function post(path, body) {
-  const answer = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
-  return {ok: answer.ok, status: answer.status, body: await answer.json()};
 }
 
 function say(text, tone = "") {
@@ -41,11 +37,16 @@ function element(name, text, kind = "") {
 
 // -- files
 
+/** Open a file; an edited text is given up only by who says so. Whether it was opened. */
 async function load(name) {
+  const lost = $("file-name").textContent;
+  if (editor.text !== loaded && !window.confirm(`Open ${name}? The edited text of ${lost} is kept nowhere else and is then lost.`)) return false;
   try {
     const {text} = await get(`api/file?name=${encodeURIComponent(name)}`);
+    loaded = text;
     use(name, text, name.split(/[:/]/).at(-1));
-  } catch (error) { say(error.message, "bad"); }
+    return true;
+  } catch (error) { say(error.message, "bad"); return false; }
 }
 
 function use(name, text, called) {
@@ -63,7 +64,7 @@ function use(name, text, called) {
 }
 
 function keep() {
-  sessionStorage.setItem(DRAFT, JSON.stringify({beside, text: editor.text, name: $("name").value}));
+  sessionStorage.setItem(DRAFT, JSON.stringify({beside, loaded, text: editor.text, name: $("name").value}));
 }
 
 async function listFiles() {
@@ -79,8 +80,11 @@ async function listFiles() {
     return [...head, row];
   }));
   const draft = JSON.parse(sessionStorage.getItem(DRAFT) ?? "null");
-  if (draft?.text && (!first || draft.beside === first)) use(draft.beside, draft.text, draft.name);
-  else await load(first ?? files[0].name);
+  if (draft?.text) {
+    loaded = draft.loaded;
+    use(draft.beside, draft.text, draft.name);
+    if (first && draft.beside !== first) await load(first);
+  } else await load(first ?? files[0].name);
   editor.completer = new Completer(await get("api/schema"), rigs);
 }
 
@@ -95,12 +99,12 @@ async function listRuns() {
     if ($("runs").dataset.now === now) return;
     $("runs").dataset.now = now;
     $("runs").replaceChildren(...runs.map((run) => {
-      const row = element("li", ""), button = element("button", run.title), state = element("span", run.state, "state");
+      const row = element("li", ""), button = element("button", ""), state = element("span", run.state, "state");
       state.dataset.tone = TONES[run.state] ?? "";
       Object.assign(button, {type: "button", title: run.name, onclick: () => open(run.name, "/")});
       button.dataset.run = run.name;
       button.setAttribute("aria-current", String(run.name === shown));
-      button.append(document.createElement("br"), state, element("span", ` ${run.started.slice(0, 16).replace("T", " ")} UTC`, "when"));
+      button.append(element("span", undirected(run.title), "called"), document.createElement("br"), state, element("span", ` ${run.started.slice(0, 16).replace("T", " ")} UTC`, "when"));
       row.append(button);
       if (!["running", "unfinished", "unreadable"].includes(run.state)) {
         const results = element("button", "results", "results");
@@ -124,7 +128,7 @@ async function open(run, page) {
 function stale() {
   if (checkedText === editor.text && report) return;
   checkedText = null;
-  $("start").disabled = true;
+  allow();
   write($("verdict"), "");
   outdate();
 }
@@ -199,9 +203,14 @@ function drawPlan() {
   curves.update(plan.panels.slice(0, -1), 0); // the run begins at 0: one cursor goes through all of them
 }
 
+/** Whether it may be started; if not, why, beside the button. */
 function allow() {
-  const others = people?.operator && !people.yours;
-  $("start").disabled = !(report?.ok && checkedText === editor.text) || others || ($("confirm-label").hidden ? false : !$("confirm").checked);
+  const others = people?.operator && !people.yours, current = report && checkedText === editor.text;
+  const why = others ? `${people.operator} steers: ask ${people.operator} to hand over, or wait until that page is closed`
+    : !current ? "not checked yet" : !report.ok ? "the text has problems, see above"
+      : !$("confirm-label").hidden && !$("confirm").checked ? "confirm that the instruments may move" : "";
+  $("start").disabled = why !== "";
+  write($("why-not"), why);
 }
 
 // -- start
@@ -217,7 +226,7 @@ $("start-form").addEventListener("submit", async (event) => {
       if (!taken.ok) { say(`${taken.body.title}: ${taken.body.detail}`, "bad"); return; }
     }
     const {ok, status, body} = await post("api/start", {text: checkedText, beside, name: $("name").value.trim(), speed: $("speed").value, confirmed: $("confirm").checked, replace: $("replace").checked});
-    if (ok) { location.assign("/"); return; }
+    if (ok) { loaded = checkedText; keep(); location.assign("/"); return; } // it is saved
     if (body.title === "The name is taken") $("replace-label").hidden = false;
     say(`${body.title}: ${body.detail ?? status}`, "bad");
   } catch (error) { say(`the console does not answer (${error.message}): look at the list of runs before you start again`, "bad"); }
@@ -237,6 +246,7 @@ function connect() {
     const {kind, content} = decode(event.data);
     if (kind !== PEOPLE) return;
     people = content;
+    updateElsewhere(people.others);
     const who = people.operator ? (people.yours ? `you steer as ${people.operator}` : `${people.operator} steers`) : "nobody steers";
     write($("people"), `${people.watching} watching, ${who}`);
     $("operate").hidden = !people.yours;

@@ -1,7 +1,8 @@
 // The page of a stored run: asks until the analysis is done, then shows what the report says. Texts of a run are text.
+import {updateElsewhere} from "./elsewhere.js";
 import {Figure} from "./figure.js";
-import {setTheme, write} from "./theme.js";
-import {decode} from "./wire.js";
+import {setTheme, undirected, write} from "./theme.js";
+import {decode, PEOPLE} from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
 const AGAIN = 400; // [ms] until the page asks again what the analysis is doing
@@ -45,8 +46,8 @@ function refuse({title, detail}) {
 function show(content) {
   $("progress").hidden = true;
   $("report").hidden = false;
-  document.title = content.title;
-  write($("title"), content.title);
+  document.title = undirected(content.title);
+  write($("title"), document.title);
   write($("subtitle"), content.subtitle);
   $("warnings").append(...content.warnings.map((text) => make("p", {text, className: "warns"})));
   $("sentences").append(...list(content.answer));
@@ -144,6 +145,16 @@ function size(bytes) {
   const power = Math.min(3, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
   return `${(bytes / 1000 ** power).toPrecision(3)} ${["bytes", "kB", "MB", "GB"][power]}`;
 }
+
+// -- runs in progress
+
+function listen() {
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?people`);
+  socket.binaryType = "arraybuffer";
+  socket.onmessage = (event) => { const {kind, content} = decode(event.data); if (kind === PEOPLE) updateElsewhere(content.others); };
+  socket.onclose = () => setTimeout(listen, 1000);
+}
+listen();
 
 // -- theme
 

@@ -1,13 +1,13 @@
 // Commands: each is a POST that the run answers; the answer is shown with how long it took.
+import {post} from "./wire.js";
+
 const $ = (id) => document.getElementById(id);
 const SETTINGS = ["probe.setpoint_pct", "probe.fall_nm_per_ms", "probe.amplitude_nm"];
-const state = {probePaused: false, cellPaused: false, live: false, stored: false, yours: false, taken: false};
+const UNITS = {pct: "%", nm_per_ms: "nm/ms", nm: "nm"}; // by the end of a key
+const NUMBER = /^[-+]?\d+(\.\d+)?([eE][-+]?\d+)?$/; // whole: what is cut off is not seen, and a tip is driven by the rest
+const state = {probePaused: false, cellPaused: false, live: false, stoppable: false, stored: false, yours: false, taken: false};
 
-async function post(path, body) {
-  const answer = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
-  return {ok: answer.ok, status: answer.status, body: await answer.json()};
-}
-
+/** Send a command; whether the run accepted it. */
 export async function command(body) {
   const from = performance.now();
   show(`${body.command} …`, "");
@@ -16,8 +16,10 @@ export async function command(body) {
     const took = `${(performance.now() - from).toFixed(0)} ms`;
     if (!ok) show(`${said.title}: ${said.detail ?? status}`, "bad");
     else show(`${said.command}: ${said.accepted ? "" : "refused, "}${said.message} (${took})`, said.accepted ? "" : "bad");
+    return ok && said.accepted;
   } catch (error) {
     show(`${body.command} was NOT sent: the console does not answer (${error.message}). Use opsicm command, or the rig's own switch.`, "bad");
+    return false;
   }
 }
 
@@ -38,7 +40,8 @@ export function updateSteering(changes) {
   const others = state.taken && !state.yours;
   for (const id of ["probe", "cell", "skip-probe", "skip-cell"]) $(id).disabled = !state.live || others;
   for (const form of ["note-form", "set-form"]) for (const part of $(form).elements) part.disabled = !state.live || others;
-  $("stop").disabled = !state.live;
+  // Not greyed for a console that has lost the run, or is silent: a stop that does not arrive says what to do.
+  $("stop").disabled = !state.stoppable;
   $("operate").hidden = state.stored || !state.live;
   $("operate").textContent = state.yours ? "Hand over" : "Take control";
 }
@@ -52,20 +55,24 @@ export function begin(settable = SETTINGS) {
   click("skip-probe", () => command({command: "skip", track: "probe"}));
   click("skip-cell", () => command({command: "skip", track: "cell"}));
   click("operate", async () => {
-    const name = state.yours ? "" : (window.prompt("Your name, for the facts and for the others") ?? "");
+    const name = state.yours ? "" : window.prompt("Your name, for the facts and for the others");
+    if (name === null) return; // cancelled
     const {ok, body} = await post("api/operator", {take: !state.yours, name});
     show(ok ? "" : `${body.title}: ${body.detail}`, ok ? "" : "bad");
   });
   $("note-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     document.activeElement.blur(); // the next space is for the probe
-    if (!$("note").value.trim()) return;
-    await command({command: "note", text: $("note").value});
-    $("note").value = "";
+    const text = $("note").value;
+    if (!text.trim()) return;
+    const kept = await command({command: "note", text});
+    if (kept && $("note").value === text) $("note").value = "";
   });
   $("set-form").addEventListener("submit", (event) => {
     event.preventDefault();
     document.activeElement.blur();
-    command({command: "set", key: $("key").value, value: Number.parseFloat($("value").value)});
+    const key = $("key").value, written = $("value").value.trim(), unit = UNITS[Object.keys(UNITS).find((end) => key.endsWith(`_${end}`))];
+    if (NUMBER.test(written)) command({command: "set", key, value: Number(written)});
+    else show(`set was not sent: "${written}" is no number. Write ${key.replace("probe.", "")} in ${unit}, without the unit and with a point, as 2.5`, "bad");
   });
 }

@@ -15,3 +15,6 @@ export function setTheme(name) {
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** A text without the characters that turn the direction of what is written after them. */
+export const undirected = (text) => text.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");

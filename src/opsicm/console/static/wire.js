@@ -17,3 +17,9 @@ export function decode(buffer) {
   });
   return {kind, follow, number, content};
 }
+
+/** The answer {ok, status, body} to a request of this page. */
+export async function post(path, body) {
+  const answer = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+  return {ok: answer.ok, status: answer.status, body: await answer.json()};
+}

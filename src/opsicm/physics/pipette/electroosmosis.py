@@ -7,7 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.physics.cell.electrolyte import conductivity as kappa_at
 from opsicm.physics.pipette.ion_current import Curve, positive_concentrations
 
 F64 = NDArray[np.float64]
@@ -67,6 +69,40 @@ def flow_conductance(
     and a ratio of 100 (refused). Source: steady convection–diffusion in u
     (docs/explanations/pipette.md, section 6).
     """
+    inner, outer, Pe = _in_range(c_in, c_out, peclet)
+    mean = np.sum(0.5 * _WEIGHTS / kappa(_profile(inner, outer, Pe)), axis=-1)
+    return np.asarray(1.0 / (geometric_resistance * mean))
+
+
+def flow_conductance_from_table(
+    geometric_resistance: float, kappa_table: F64, c_in: float, c_out: F64, peclet: F64
+) -> F64:
+    """`flow_conductance` [S, n] of a table of `Electrolyte.kappa_table`, for a twin that asks at every step.
+
+    `c_out` [mol/m³, n] and `peclet` [1, n]; the same nodes, and compiled. Assumes and fails as there.
+    """
+    # Copies: compiled code takes no broadcast views.
+    inner, outer, Pe = (np.array(values) for values in _in_range(c_in, c_out, peclet))
+    return np.asarray(_flow_conductances(geometric_resistance, kappa_table, inner, outer, Pe))
+
+
+@compiled
+def _flow_conductances(geometric_resistance: float, kappa_table: F64, inner: F64, outer: F64, peclet: F64) -> F64:
+    out = np.empty(outer.size)
+    for n in range(outer.size):
+        size = max(abs(peclet[n]), 1e-8)
+        whole, mean = np.expm1(-size), 0.0
+        for k in range(_NODES.size):
+            u = 0.5 * (_NODES[k] + 1.0)
+            fraction = np.expm1(-size * u) / whole  # as in `_profile`
+            if peclet[n] > 0.0:
+                fraction *= np.exp(-size * (1.0 - u))
+            mean += 0.5 * _WEIGHTS[k] / kappa_at(outer[n] + (inner[n] - outer[n]) * fraction, kappa_table)
+        out[n] = 1.0 / (geometric_resistance * mean)
+    return out
+
+
+def _in_range(c_in: ArrayLike, c_out: ArrayLike, peclet: ArrayLike) -> tuple[F64, F64, F64]:
     both = positive_concentrations(c_in, c_out)
     ratio = float(np.exp(np.max(np.abs(np.log(both[0] / both[1])))))
     if ratio > LARGEST_RATIO * (1.0 + 1e-9):
@@ -79,8 +115,7 @@ def flow_conductance(
             )
         )
     inner, outer, Pe = np.broadcast_arrays(*both, _peclet_in_range(peclet))
-    mean = np.sum(0.5 * _WEIGHTS / kappa(_profile(inner, outer, Pe)), axis=-1)
-    return np.asarray(1.0 / (geometric_resistance * mean))
+    return inner, outer, Pe
 
 
 def effective_concentration(c_in: ArrayLike, c_out: ArrayLike, peclet: ArrayLike) -> F64:

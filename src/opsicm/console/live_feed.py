@@ -256,8 +256,7 @@ class _Follower:
                 backlog = max(0.0, float(answer["t_s"]) - seen.t)
             folder = self._folder if live else None
             gauges = [
-                self._renewals.record(one, live, died_s)
-                for one in gauges_of(seen, self._status, folder, backlog)
+                self._renewals.record(one, live, died_s) for one in gauges_of(seen, self._status, folder, backlog)
             ]
         content = {
             "mode": "live",

@@ -120,11 +120,8 @@ def test_a_run_in_progress_is_stopped_by_everybody_while_a_stored_one_is_on_show
         out, name = tmp_path / "out", run.folder.name
         shutil.copytree(raster, out / "stored")
         on_show = OnShow(out, plan_of, opened(out / "stored", plan_of))
-        with (
-            served_on(on_show, preparing(tmp_path, out)) as console,
-            console.visitor() as anna,
-            console.visitor() as ben,
-        ):
+        served = served_on(on_show, preparing(tmp_path, out))
+        with served as console, console.visitor() as anna, console.visitor() as ben:
             assert anna.post("/api/operator", json={"take": True, "name": "Anna"}).json()["yours"]
             with console.socket(ben) as connection:
                 page = Page(connection)

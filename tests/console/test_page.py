@@ -99,18 +99,17 @@ def test_a_run_is_watched_paused_and_stopped(page: Page, tmp_path: Path) -> None
         assert page.input_value("#note") == ""
         page.fill("#value", "2,5")
         page.click("#set-form button")
-        until(
-            page, "document.getElementById('answer').textContent.startsWith('set was not sent: \"2,5\" is no number')"
-        )
+        until(page, "document.getElementById('answer').textContent.includes('\"2,5\" is no number')")
         assert "Write setpoint_pct in %" in text(page, "#answer")
         for cut in ("3 nonsense", "1.9 um", "0x10", "", "1e", "."):
             page.fill("#value", cut)
             page.click("#set-form button")
             assert text(page, "#answer").startswith(f'set was not sent: "{cut}" is no number'), cut
-        page.route("**/api/command", lambda route: route.abort())
+        refusal = {"accepted": False, "message": "not now", "command": "note", "run": run.folder.name}
+        page.route("**/api/command", lambda route: route.fulfill(json=refusal))
         page.fill("#note", "keep me")
         page.click("#note-form button")
-        until(page, "document.getElementById('answer').textContent.startsWith('note was NOT sent')")
+        until(page, "document.getElementById('answer').textContent.startsWith('note: refused, not now')")
         assert page.input_value("#note") == "keep me"
         page.unroute("**/api/command")
         page.keyboard.press("Space")

@@ -134,7 +134,7 @@ def test_nothing_is_served_outside_the_folder(console: Served, visitor: httpx.Cl
         ("/api/command", {}, b'{"command": "set", "key": "cell.rate", "value": 1}', 400, "what can be set is"),
         ("/api/command", {}, b'{"command": "pause-probe"}', 409, "the run is a stored one"),
         ("/api/command", {}, b'{"command": "stop"}', 409, "no run is in progress"),
-        ("/api/command", {}, b'{"command": "stop", "run": "../out"}', 409, "is not in progress"),
+        ("/api/command", {}, b'{"command": "stop", "run": "../out"}', 409, "no run of this name is in progress"),
         ("/api/operator", {}, b"[]", 400, "take: true or false"),
         ("/api/operator", {}, b"[" * 8000, 400, "take: true or false"),
     ],

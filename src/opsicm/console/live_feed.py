@@ -136,7 +136,8 @@ class LiveFeed:
             gone = "the run folder is gone" if not self._folder.exists() else f"the run cannot be read ({error})"
             self._hand_over(lambda: self._publish_end(gone))
         except Exception as error:  # noqa: BLE001 - a page that shows an old state as the present one is worse
-            failed = f"the console failed ({type(error).__name__}: {error}); the run goes on without it, and Stop still reaches it"
+            what = f"the console failed ({type(error).__name__}: {error})"
+            failed = f"{what}; the run goes on without it, and Stop still reaches it"
             self._hand_over(lambda: self._publish_end(failed))
 
     def _follower(self, run: LiveRun) -> _Follower:

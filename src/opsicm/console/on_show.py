@@ -103,7 +103,8 @@ class OnShow:
             self._known.append(shown.folder)
 
     def chosen(self, name: str) -> Path:
-        """The folder of the run called `name` below `out`, or once on show in progress; raises `BadInput` for any other place."""
+        """The folder of the run called `name` below `out`, or of one that was on show in progress; raises `BadInput`
+        for any other place."""
         known = next((folder for folder in self._known if folder.resolve().name == name), None)
         if known is not None and is_run_folder(known):
             return known

@@ -190,10 +190,8 @@ class _Routes:
         loop = asyncio.get_running_loop()
         folder = await loop.run_in_executor(self._stops, self._site.on_show.stopped_by, name)
         if folder is None:
-            limit = "is not in progress" if name else "no run is in progress, on show or below the folder of the runs"
-            nothing = Problem(
-                "run" if name else "stop", ascii(name[:80]) if name else "", limit, "there is nothing to stop"
-            )
+            limit = "no run of this name is in progress" if name else "no run is in progress"
+            nothing = Problem("stop", ascii(name[:80]) if name else "", limit, "look at the list of runs")
             return problem(409, "Not a run in progress", BadInput(nothing))
         return await _sent(folder, command, session, self._stops)
 

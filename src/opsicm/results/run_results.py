@@ -230,9 +230,8 @@ def views_of(run: Run, results: list[Result], choice: ImageChoice | None = None)
         middle = int(good[good.size // 2])
         samples = run.trace(middle)
         if {"pipette_current", "z"} <= set(samples):  # kept in full
-            record = {
-                name: float(hops[name].values[middle]) for name in ("i_ref", "z_stop", "t_ns", "setpoint", "outcome")
-            }
+            columns = ("i_ref", "z_stop", "t_ns", "setpoint", "outcome")
+            record = {name: float(hops[name].values[middle]) for name in columns}
             views.append(figures.hop_view(samples, {**record, "hop": middle}))
     if swept is not None:
         # The pipette current belongs beside the cell's only where the pipette stood still.

@@ -235,31 +235,37 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "What follows from the table as a whole is on the page of [findings](reproduction-findings.md).",
         "",
         f"- **Three parameter sets**, each for all twelve, side by side: `{DEFAULT_SET}`, the default, whose reasons "
-        f"stand below; `{TAKAHASHI.name}`, calibrated by E1, E5, E9 and E11.C, with {TAKAHASHI.compensation_pct:g} % "
-        "of the ohmic drop compensated in every step that controls a potential "
+        f"stand below; `{TAKAHASHI.name}`, calibrated by E1, E5, E9 and E11's last reversal, with "
+        f"{TAKAHASHI.compensation_pct:g} % of the ohmic drop compensated in every step that controls a potential "
         "([decision 0285](explanations/decisions/0285-what-calibrated-the-calibrated-set.md)); and "
         f"`{PROPORTIONAL.name}`, κ ∝ c, as a line through E1's points implies. Most of them is assumed: `opsicm "
         "parameters show` lists every number with its status. A kind in brackets is that under the set of its column.",
         f"- **One calibration of all three**: the pipette's half-cone angle, {cone:g}°, was chosen after a hand "
         "calculation had hit the step of E5. At 3° the step is a quarter smaller. The paper states no angle.",
-        "- **Kinds**. *input*: the twin was given it (thickness, first roughness, flakes, step edge, volume curve, "
-        "SEI), so that finding it again through hops, noise and analysis tests the instrument and not nature. "
-        "*calibrated*: see above. *predicted*: what physics and the measuring chain made of it. *by construction*: "
-        "the twin could give nothing else (a mirror image, repeats on one specimen, the spread of a cell that does "
-        "not vary), or the row repeats another; no verdict.",
+        "- **Kinds**. *input*: the twin was given it (thickness, flakes, roughness before anything has moved, step "
+        "edge, volume curve, SEI), so that finding it again through hops, noise and analysis tests the instrument and "
+        "not nature. *calibrated*: see above. *predicted*: what physics and the measuring chain made of it. *by "
+        "construction*: the twin could give nothing else (a mirror image, repeats on one specimen, the spread of a "
+        "cell that does not vary), or the row repeats another; no verdict.",
         "- **Twin and analysis share the pipette's approach curve**: their agreement proves consistency, not truth.",
         "- **Verdicts**. *agrees*: within the paper's printed precision or 15 %, whichever is larger; for a prediction "
         "at most a quarter of the paper's own variation, so that no constant agrees with all of a series, and the "
-        "printed precision alone where the paper shows no variation. *same trend*: within a factor of "
+        "printed precision alone where the paper shows no variation; and only where u is smaller than that. *same "
+        "trend*: within a factor of "
         f"{FACTOR:g} of a number, or a statement in words holds. *disagrees*: otherwise. *not modelled*: the twin "
-        "cannot show it. *not stated*: the paper says nothing to compare with.",
+        "cannot show it. Words such as 'opposite' hold for a plain resistor in place of the bath too: such rows are "
+        "counted apart, for they test the sign of Ohm's drop and no salt. *not stated*: the paper says nothing to "
+        "compare with.",
         "- **Definitions** are what a reader of the figure would take, fixed before these runs but not blindly "
         "([decision 0280](explanations/decisions/0280-definitions-before-results.md)); each is followed by what other "
         "readings would have given.",
         f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
         "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
         f"- E9 is run {REPEATS['E9']} times in the long form, and E10 {REPEATS['E10']} times; u is a standard "
-        "uncertainty, k = 1, of the measurement, without what is assumed of the twin.",
+        "uncertainty, k = 1, of the measurement, without what is assumed of the twin: that its tip has neither zeta "
+        "nor charge and its instruments no slow noise ([0290](explanations/decisions/0290-the-tip-remembers-and-its-"
+        "glass-is-uncharged.md), [0291](explanations/decisions/0291-slow-noise-is-off-in-the-presets.md)) is in no u "
+        "of E9 to E12.",
     ]
 
 
@@ -345,6 +351,10 @@ def _followed(experiment: str, rows: Sequence[Record], pictures: Mapping[str, st
         + ("these verdicts turn." if turns else "no verdict turns."),
         *(["", *turns] if turns else []),
     ]
+    unreached = {effect["name"] for row in rows for effect in row["effects"] if not effect["applies"]}
+    if unreached:
+        names = ", ".join(f"`{name}`" for name in sorted(unreached))
+        lines += ["", f"No number for {names}: this short form states its own, which no set changes."]
     picture = pictures.get(f"sensitivity_{experiment}")
     return lines if picture is None else [*lines, "", f"![{experiment}, what its predictions follow]({picture})"]
 

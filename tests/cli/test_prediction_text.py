@@ -62,9 +62,8 @@ def test_a_constant_current_shows_in_the_level_of_the_pipette_s() -> None:
 def test_false_stops_have_their_cause_named(tmp_path: Path) -> None:
     """A slow approach beside a fast cell: the current drifts away from its reference before the surface is there."""
     text = experiment_path("short/e09_height_during_voltammogram.yaml").read_text(encoding="utf-8")
-    text = re.sub(
-        r"fall_nm_per_ms: [0-9.]+", "fall_nm_per_ms: 2.7", re.sub(r"setpoint_pct: [0-9.]+", "setpoint_pct: 0.5", text)
-    )
+    for key, value in (("fall_nm_per_ms", 2.7), ("setpoint_pct", 0.5), ("loading_mg_cm2", 0.2)):
+        text = re.sub(rf"{key}: [0-9.]+", f"{key}: {value}", text)
     (tmp_path / "slow.yaml").write_text(text, encoding="utf-8")
     ((_, prediction),) = checked_file(tmp_path / "slow.yaml", None)
     (hop,) = prediction.hops

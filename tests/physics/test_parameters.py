@@ -118,7 +118,9 @@ def test_every_conductivity_is_positive_and_has_one_maximum_at_most(name: str) -
     assert electrolyte.conductivity(1000.0) == pytest.approx(chosen.leaves["conductivity_1M"].si, rel=2e-3)
     if turns.size:
         highest = chosen.leaves["conductivity_maximum_at"].si
-        assert float(np.argmax(kappa) + 1) == pytest.approx(highest, abs=10.0)
+        # A parabola through three points 0.2 M apart; joined smoothly they peak 17 mM higher.
+        within = 20.0 if name == "graphite-li-lipf6-ec-dec" else 10.0
+        assert float(np.argmax(kappa) + 1) == pytest.approx(highest, abs=within)
 
 
 def test_the_interval_of_the_maximum_is_that_of_the_measured_slopes() -> None:
@@ -128,7 +130,7 @@ def test_the_interval_of_the_maximum_is_that_of_the_measured_slopes() -> None:
         parameter_set(name).values.electrolyte.conductivity_sensitivity(1000.0)
         for name in ("graphite-li-pc", "graphite-li-lipf6-ec-dec", "graphite-li-ec-diglyme")
     ]
-    assert slopes == pytest.approx([-0.241, -0.120, 0.077], abs=0.006)
+    assert slopes == pytest.approx([-0.241, -0.117, 0.077], abs=0.003)
     low, high = (1.0 - 1.0 / end for end in (0.806, 1.11))
     assert low - 0.01 < min(slopes)
     assert max(slopes) < high < parameter_set(TAKAHASHI).values.electrolyte.conductivity_sensitivity(1000.0)
@@ -143,7 +145,7 @@ def test_the_calibrated_set_says_what_calibrated_it() -> None:
     changed = {name: leaf for name, leaf in chosen.leaves.items() if leaf != SET.leaves[name]}
     numbers = {name: (leaf.si, leaf.status) for name, leaf in changed.items()}
     assert numbers == {"conductivity_maximum_at": (1500.0, "calibrated"), "swelling_factor": (0.89, "calibrated")}
-    assert all(row in changed["conductivity_maximum_at"].source for row in ("E1'", "E11.C"))
+    assert all(row in changed["conductivity_maximum_at"].source for row in ("E1'", "E11's last reversal"))
     assert "E9's halves of 4.11 and 1.78 %" in changed["swelling_factor"].source
 
 

@@ -54,12 +54,12 @@ def test_first_order_is_what_small_charges_do(angle: float, bias: float) -> None
 
 
 def test_negative_glass_lets_less_through_while_the_pipette_is_positive() -> None:
-    """And the ratio of both directions is that of the full solution at 1 M, 0.4, 1.7 and 4.1 % (pipette.md) within a
-    quarter: at 0.2 nm of double layer neither has more digits."""
-    for charge, full in ((-5e-3, 0.4), (-20e-3, 1.7), (-50e-3, 4.1)):
+    """And the ratio of both directions is 0.85 of the full solution's at 1 M (test_pnp.py keeps its values), which has
+    charge on the rim and the outer wall too; test_pnp.py takes that away, and the 0.85 with it."""
+    for charge, full in ((-5e-3, 0.42), (-20e-3, 1.67), (-50e-3, 4.11)):
         dukhin = dukhin_number(charge, 1000.0, 50e-9)
         there, back = charge_factor(np.array([0.7, -0.7]), dukhin, Pipette(), T_PLUS, KELVIN)
-        assert 100.0 * (1.0 - there / back) == pytest.approx(full, rel=0.25)
+        assert 100.0 * (1.0 - there / back) / full == pytest.approx(0.85, rel=0.05)
 
 
 def test_a_charge_beyond_first_order_is_refused() -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from opsicm.analysis.result import Result, failed
 from opsicm.experiment.parameter_file import parameter_set
+from opsicm.experiment.yaml_file import read_yaml
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.reproduction.findings import cone_table, findings, linearity, turning_points, write_findings
+from opsicm.reproduction.cases import experiment_file
+from opsicm.reproduction.findings import SALTS, calibration_line, cone_table, findings, turning_points, write_findings
 from opsicm.reproduction.paper import IDS, ROWS
 from opsicm.reproduction.table import ComparedRow, compare, side_by_side
 from opsicm.reproduction.variants import DEFAULT, PROPORTIONAL, DeclaredSet
@@ -67,9 +69,35 @@ def test_every_cone_of_the_table_gives_the_papers_step_and_another_current() -> 
     assert currents[angles == 4.0][0] == pytest.approx(0.7 * kappa / endless, rel=0.05)
 
 
+WIDE, LOW = (0.5, 1.0, 1.5), (0.25, 0.5, 1.0)  # [M] of the short form
+
+
 def test_a_line_is_a_line_for_kappa_proportional_and_not_across_a_maximum() -> None:
-    assert linearity(lambda c: c, 500.0, 1500.0) == pytest.approx(0.997, abs=0.001)
-    assert linearity(lambda c: c * np.exp(-c / 1000.0), 500.0, 1500.0) < 0.2
+    p = parameter_set().values
+    # Without salt's slope only the junction is left: U ln c of 0.7 V, U = 0.4 · 25.7 mV · 1.3 = 13.4 mV, over ln 3.
+    flat = calibration_line(np.ones_like, p, WIDE)
+    assert flat[1] == pytest.approx(100.0 * 0.01336 * math.log(3.0) / 0.7, rel=0.05)
+    assert calibration_line(lambda c: c, p, WIDE)[0] == pytest.approx(0.998, abs=0.001)
+    assert calibration_line(lambda c: c * np.exp(-c / 1000.0), p, WIDE)[0] < 0.4
+    # The rows E1.linearity and E1.linearity_low, E1.slope_low of the short runs, through hops of nothing but noise.
+    kappa = p.electrolyte.conductivity
+    assert calibration_line(kappa, p, WIDE)[0] == pytest.approx(0.596, abs=0.01)
+    assert calibration_line(kappa, p, LOW) == pytest.approx((0.910, 20.7), rel=0.01)
+
+
+def test_the_salts_of_the_page_are_those_of_the_experiment() -> None:
+    for form, salts in SALTS.items():
+        vary = read_yaml(experiment_file("E1", form == "short")).data["vary"]
+        assert tuple(vary["electrolyte.salt_M"]) == salts
+
+
+def test_salt_can_make_both_a_rising_line_and_a_rising_charge() -> None:
+    """A maximum below 1 M: the average slope below it is positive, the local one at 1 M negative."""
+    text = findings([], "short")
+    assert "| maximum at 0.95 M | -0.026 | 0.09, +2 % | 0.86, +17 % |" in text
+    assert "| `graphite-li-pc` | -0.118 |" in text
+    assert "a maximum between 0.93 and 1 M passes even that, with s between -0.04 and 0" in text
+    assert "drift on charge" not in text
 
 
 def test_the_page_quotes_the_table_and_says_what_was_not_run() -> None:

@@ -7,21 +7,32 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from opsicm.analysis.result import Result
 from opsicm.cli.execute import execute
 from opsicm.cli.main import main
 from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.file import EXPERIMENTS, LoadedExperiment
 from opsicm.record.reader import Run
 from opsicm.reproduction import cases as cases_module
-from opsicm.reproduction.cases import Case, Plan, cases_of, chosen_experiments, plan, with_changes, with_ir_compensation
+from opsicm.reproduction.cases import (
+    Case,
+    Plan,
+    cases_of,
+    chosen_experiments,
+    own_compensation,
+    plan,
+    with_changes,
+    with_ir_compensation,
+)
 from opsicm.reproduction.evaluation.experiments import evaluate
 from opsicm.reproduction.runs import CaseRun, OnProgress, longest_first, run_all
-from opsicm.reproduction.table import ComparedRow, table
+from opsicm.reproduction.table import ComparedRow, ExperimentResults, table
 from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, DEFAULT, SETS, STRIP, TAKAHASHI, declared_sets
 from opsicm.twin import world
 from opsicm.twin.circuit import Nodes
@@ -135,6 +146,17 @@ def test_the_calibrated_set_brings_its_compensation() -> None:
     assert case.loaded.experiment.probe[1].model_dump()["during"] == "cell[2]"
     (short,) = cases_of("E9", True, TAKAHASHI, in_full=False)
     assert [step.model_dump()["ir_compensation_pct"] for step in short.loaded.experiment.cell] == [97]
+    assert [own_compensation("E9", short) for short in (True, False)] == [97.0, None]
+    assert own_compensation("E5", short=True) is None  # nothing to compensate
+    # So the rows that chose 62 % have no number in this form, under this set alone.
+    result = Result("E9.ratio", 0.8, 0.01, "1", "m")
+    evaluated = {"E9": ExperimentResults({"E9.ratio": result, "E9.knee": replace(result, name="E9.knee")}, {})}
+    for chosen, expected in ((TAKAHASHI, None), (DEFAULT, 0.8)):
+        planned = plan(("E9",), True, chosen, in_full=False)
+        rows = {one.row.id: one for one in table(("E9",), planned, {}, evaluated, chosen)}
+        assert rows["E9.ratio"].result.value == expected
+        assert rows["E9.knee"].result.value == 0.8
+        assert ("states 97 % compensation itself" in rows["E9.ratio"].outcome) == (chosen is TAKAHASHI)
     rates = {path for case in cases_of("E3", True, TAKAHASHI, in_full=False) for path, _ in case.values}
     assert all(case.loaded.experiment.pipette.cone_deg == 4.0 for case in cases_of("E4", True, TAKAHASHI))
     assert len(rates) == 1

@@ -15,6 +15,7 @@ from opsicm.figures.sensitivity import Bar, Tornado, tornado_view
 from opsicm.figures.view import CurvePanel
 from opsicm.reproduction import cases as cases_module
 from opsicm.reproduction import sensitivity
+from opsicm.reproduction.command import print_sensitivities
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.sensitivity import Effect, RowSensitivity, assumed, chosen_names, turned, variations
 from opsicm.reproduction.variants import DEFAULT, TAKAHASHI
@@ -116,6 +117,21 @@ def test_a_verdict_that_turns_is_told() -> None:
     assert [(effect.name, k) for _, effect, k in turned([one])] == [("wall", 1)]
     assert one.record()["effects"][0]["verdicts"] == ["agrees", "disagrees"]
     assert one.effects[1].span(0.5) == 0.0
+
+
+def test_a_compensation_that_cannot_reach_the_experiment_has_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The short E9 states its own 97 %: no bar of length 0, which would say that compensation does not matter."""
+    monkeypatch.setattr(sensitivity, "_rows_of", lambda *_: {"E9.ratio": (0.8, 0.01)})
+    run = (DEFAULT, ("E9",), ("ir_compensation_pct", "wall"), tmp_path, lambda: False, lambda *_: None)
+    (row,) = sensitivity.sensitivities(*run, workers=1) or []
+    assert {(one.name, one.applies, one.here) for one in row.effects} == {
+        ("ir_compensation_pct", False, (None, None)),
+        ("wall", True, (0.8, 0.8)),
+    }
+    print_sensitivities([row])
+    assert "ir_compensation_pct: no number, this form states its own" in capsys.readouterr().out
 
 
 def test_the_figure_has_the_longest_bars_first_and_the_papers_number() -> None:

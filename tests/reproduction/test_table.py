@@ -65,12 +65,15 @@ def test_what_the_twin_cannot_help_has_no_verdict() -> None:
 
 
 def test_the_summary_counts_kinds_apart_and_calls_no_input_an_agreement() -> None:
-    here = {"E6.Rq_first": 1.27, "E5.step": 0.35, "E6.Rq_0.5": 1.30, "E9.knee": 0.5, "E9.mirror": 1.0}
+    here = {"E6.Rq_first": 1.27, "E5.step": 0.35, "E11.C": 0.41, "E9.knee": 0.5, "E9.mirror": 1.0}
     absent = {name: failed(name, "", "", "not run", "no file") for name in IDS}
     results = {name: Result(name, value, 0.001, BY_ID[name].unit, "m") for name, value in here.items()}
     chosen = [
         one.record() for one in compare(results, absent, {}, IDS) if one.row.id in here or one.row.id == "E9.total"
     ]
+    ohmic = [one.record() for one in compare({"E5.rest": Result("E5.rest", 0.9, 0.1, "%", "m")}, absent, {}, ("E5",))]
+    flat = "1 same trend (1 of these a plain resistor in place of the bath gives as well), 2 no number"
+    assert summary(ohmic)[0] == f"predicted: 3 rows, {flat}"
     assert summary(chosen) == [
         "predicted: 3 rows, 1 agrees, 1 disagrees, 1 no number",
         "calibrated: 1 row, 1 agrees",
@@ -126,6 +129,21 @@ def test_what_a_set_was_calibrated_by_are_rows() -> None:
         assert one.calibrated <= set(BY_ID), one.name
     assert {BY_ID[name].experiment for name in TAKAHASHI.calibrated} == {"E1", "E5", "E9", "E11"}
     assert DEFAULT.calibrated == {"E5.step"}
+
+
+def test_a_row_that_chose_nothing_stays_a_prediction_and_a_repeat_stays_a_repeat() -> None:
+    kinds = {name: TAKAHASHI.kind_of(BY_ID[name]) for name in BY_ID}
+    assert kinds["E11.reversal_first"] == "predicted"  # the first zero is the cell current's own
+    assert kinds["E11.reversal_last"] == kinds["E9.total"] == kinds["E9.total_compensated"] == "calibrated"
+    assert kinds["E9.ratio_compensated"] == kinds["E9.ten_hops"] == "predicted"
+    assert kinds["E9.stage_1_height"] == kinds["E9.stage_2_height"] == "by construction"
+    # Also where a set names a repeat or an input by mistake.
+    wrong = replace(TAKAHASHI, calibrated=frozenset({"E9.stage_1_height", "E6.Rq_first", "E9.total"}))
+    assert [wrong.kind_of(BY_ID[name]) for name in sorted(wrong.calibrated)] == [
+        "input",
+        "by construction",
+        "calibrated",
+    ]
 
 
 _JUDGED = [row for row in ROWS if row.expected != "nothing" and row.kind != "by construction" and not row.not_modelled]

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from opsicm.experiment.controls import control_from_data
 from opsicm.instruments.roles import Rig
 from opsicm.physics.cell.trace import Trace
+from opsicm.record.validate import validate
 from opsicm.runner.commands import Command
 from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.specimen import Footprint
-from tests.fixtures.laboratory import RIG, Laboratory
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 from tests.fixtures.scripted import MemoryRecorder, run
 
 F64 = NDArray[np.float64]
@@ -468,3 +469,26 @@ def test_a_pause_of_the_cell_does_not_end_a_hold_by_its_current(laboratory: Labo
     assert [control[:4] for _, control, _ in again] == ["Pote", "Open", "Pote"]
     rests = next(since for step, _, since in controls(kept) if step == "cell[2]")
     assert rests - again[2][2] > 1.0
+
+
+AT_REST = "  - hold: {potential_V: 0.4, for_s: 2}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "probe"),
+    [
+        (f"  - rest: {{for_s: 0.3}}\n{AT_REST}", f"  - hop: {{at_um: [0, 0], during: 'cell[1]', {HOP}}}"),
+        (AT_REST, f"  - park: {{height_um: 600, for_s: 0.4}}\n  - hop: {{at_um: [0, 0], for_s: 0.5, {HOP}}}"),
+        (AT_REST, "\n".join(f"  - hop: {{at_um: [{x}, 0], for_s: 0.5, {HOP}}}" for x in (9, 0))),
+    ],
+    ids=["after a rest", "after a park", "after hops elsewhere"],
+)
+def test_no_segment_has_a_hole_where_the_coarse_stage_travels(laboratory: Laboratory, cell: str, probe: str) -> None:
+    """Sample k of a segment is at t0 + k dt: samples before a hole of 52 ms would shift those behind it."""
+    head, _, _ = TEXT.partition("cell:")
+    with laboratory.run(f"{head}cell:\n{cell}\nprobe:\n{probe}\nenvelope: {{cell_V: [-0.6, 2.0]}}\n") as run:
+        assert run.hops.sizes["hop"] >= 3
+        assert [one for one in validate(run.path) if not one.ok] == []
+        for number in range(run.hops.sizes["hop"]):
+            t = run.trace(number)["t_ns"].values
+            assert t[0] <= int(run.hops["t_ns"].values[number]) <= t[-1]

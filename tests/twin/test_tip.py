@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
+from opsicm.cli.check import checked_run
 from opsicm.cli.rigs import load_rig, prepare
 from opsicm.core.errors import BadInput
 from opsicm.physics.cell.electrolyte import conductivity_proportional
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.memory import tip_memory
-from opsicm.twin.far_pipette import FarPipette, GlassCharge
+from opsicm.physics.pipette.rectification import GlassCharge
+from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.world import World
-from tests.fixtures.laboratory import RIG, Laboratory
+from tests.fixtures.laboratory import RIG, TEXT, Laboratory
 
 TIP = Pipette()
 R_GEO = geometric_resistance(TIP)
@@ -41,7 +44,7 @@ def test_salt_outside_is_shown_half_after_a_millisecond_and_to_90_percent_after_
 def test_the_current_with_flow_is_the_closed_form(zeta_sign: float, bias: float) -> None:
     """c_eff = A/(1 - ln(c_in/c_out)/Pe), A = (c_out e^Pe - c_in)/(e^Pe - 1): positive glass draws the bath in."""
     per_volt, outside = 5.0 * zeta_sign, 900.0
-    glass = GlassCharge(TIP, per_volt, 0.0, 0.3, 298.15)
+    glass = GlassCharge(TIP, 14e-3 * zeta_sign, per_volt, 0.0, 0.3, 298.15)
     current = pipette(glass).current(np.ones(1), np.array([outside]), np.array([bias]), 0.0)[0]
     Pe = per_volt * bias
     A = (outside * math.exp(Pe) - 1000.0) / math.expm1(Pe)
@@ -82,6 +85,50 @@ def test_the_loop_sees_the_jump_settle_in_pieces(laboratory: Laboratory) -> None
     still = bench(laboratory, "{memory: false}")
     assert still.pipette.memory.time.size == 0
     assert still.breakpoints(still.now_ns + 200_000_000)[0] - still.now_ns == 100_000_000
+
+
+EDGE = TEXT.replace("0.05}", "0.05, rest_V: 1.7}").replace(
+    "{from_V: 0.4, to_V: 0.0, rate_mV_s: 8, cycles: 1, ir_compensation_pct: 97}",
+    "{from_V: 1.7, to_V: 1.66, rate_mV_s: 20}",
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "known"),
+    # Pe = eps zeta V/(eta D) = 60, and Du V F/RT = 0.3 with Du = sigma/(F c a).
+    [("zeta_mV", 120, 1.44), ("charge_mC_m2", -30, 0.3 * 0.025693 * 96485.33 * 1000.0 * 50e-9 / 30e-3)],
+)
+def test_what_check_lets_through_at_the_edge_runs_and_what_it_refuses_does_not(
+    key: str, value: float, known: float, laboratory: Laboratory
+) -> None:
+    """Before the first bias the specimen's 1.7 V is across the tip: more than the 0.7 V that the file asks for."""
+    rig = RIG.replace("  seed: 1\n", f"  tip: {{{key}: {value}}}\n  seed: 1\n")
+    with pytest.raises(BadInput, match="as long as the amplifier commands 0 V") as refusal:
+        checked_run(laboratory.experiment(EDGE, rig), None, None)
+    (problem,) = refusal.value.problems
+    assert f"known up to {known:.3g} V" in problem.limit
+    beyond = laboratory.run(EDGE, rig)
+    assert (beyond.outcome, beyond.hops.sizes["hop"]) == ("fault", 0)
+    advice = re.fullmatch(rf"write ({key}: [-\d.]+) in world\.tip of the rig file", problem.remedy)
+    assert advice is not None
+    assert float(advice[1].split()[1]) / value > 0.95 * known / 1.75  # it gives away little
+    rig = RIG.replace("  seed: 1\n", f"  tip: {{{advice[1]}}}\n  seed: 1\n")
+    checked_run(laboratory.experiment(EDGE, rig), None, None)
+    run = laboratory.run(EDGE, rig)
+    assert run.outcome == "completed"
+    assert run.hops.sizes["hop"] > 20
+
+
+def test_a_fill_too_far_from_the_bath_for_a_flow_is_refused(laboratory: Laboratory) -> None:
+    rig = RIG.replace("  seed: 1\n", "  tip: {zeta_mV: 10}\n  seed: 1\n")
+    text = TEXT.replace("{bias_V: 0.7}", "{bias_V: 0.7, fill_M: 0.005}")
+    with pytest.raises(BadInput, match=r"pipette\.fill_M is 0\.005; differs 2\d\d times"):
+        checked_run(laboratory.experiment(text, rig), None, None)
+
+
+def test_zeta_and_charge_of_one_glass_have_one_sign(laboratory: Laboratory) -> None:
+    with pytest.raises(BadInput, match=r"charge_mC_m2 is -20; has the other sign than zeta_mV, 10"):
+        bench(laboratory, "{zeta_mV: 10, charge_mC_m2: -20}")
 
 
 def test_a_tip_that_nobody_can_make_is_refused(laboratory: Laboratory) -> None:

@@ -48,7 +48,7 @@ def console(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8642,
     out: OutOption = DEFAULT_OUT,
 ) -> None:
-    """Prepare experiments, start them, watch and steer them, in the browser.
+    """Open the browser page that prepares, starts and steers runs.
 
     Prints the page's address, which lets in whoever has it. An experiment file is opened in the page, checked there and
     started from there; a run in progress is shown live, a stored one is replayed. Ctrl-C ends the console; runs go on,

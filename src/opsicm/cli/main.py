@@ -72,7 +72,9 @@ def reproduce(
         ),
     ] = None,
 ) -> None:
-    """Reproduce the paper's twelve experiments on the digital twin, under three parameter sets.
+    """Reproduce the paper's twelve experiments on the digital twin.
+
+    Each runs under three parameter sets, or those of --set.
 
     Prints the paper's numbers beside those found here, with uncertainty and verdict, and draws its figures. Runs that
     are finished are kept: given again, the command continues where it was interrupted. The first set has the figures.

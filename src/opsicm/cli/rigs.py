@@ -36,7 +36,7 @@ from opsicm.physics.pipette.ion_current import resistance
 from opsicm.physics.pipette.tip_field import distance_98
 from opsicm.physics.specimen.clearance import ExpectedSwelling
 from opsicm.record.run_folder import RIG
-from opsicm.twin.build import Relief, followed, twin_of
+from opsicm.twin.build import Relief, followed, glass_of, twin_of
 
 BUILT_IN: Final[dict[str, str]] = {
     TWIN: "opsicm.twin.build:DRIVERS",
@@ -200,13 +200,15 @@ def _cell_rows(data: bytes, path: Path, columns: str | None) -> tuple[Floats, Fl
 def rig_numbers(experiment: LoadedExperiment, loaded: LoadedRig, seed: int | None = None) -> RigNumbers:
     """The numbers of a rig that `check` needs, from the rig file and its drivers; nothing is connected.
 
-    Of a twin the surface is known too: that of `seed`, by default the experiment's or the rig's.
+    Of a twin the surface is known too, that of `seed`, by default the experiment's or the rig's, and the tip's glass.
     """
     run_seed = seed_of(experiment.experiment, loaded, seed)
     setup = rig_setup(experiment, loaded, specimen_parameters(experiment, loaded).values, seed=run_seed)
     specification = REGISTRY.specification(setup)
-    relief = None if loaded.rig.world is None else Relief(setup, specification)
-    return numbers_for(specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette, relief)
+    of_instruments = specification, loaded.rig.wiring, experiment.experiment, setup.specimen, setup.pipette
+    if loaded.rig.world is None:
+        return numbers_for(*of_instruments)
+    return numbers_for(*of_instruments, Relief(setup, specification), glass_of(setup))
 
 
 def prepare(

@@ -168,6 +168,12 @@ def at_least(value: float, digits: int = 2) -> str:
     return f"{math.ceil(value / step * (1.0 - 1e-12)) * step:.6g}"
 
 
+def at_most(value: float, digits: int = 2) -> str:
+    """A value above 0 with few digits and never above it, so that a remedy holds: 1.86 with two digits is 1.8."""
+    step = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    return f"{math.floor(value / step * (1.0 + 1e-12)) * step:.6g}"
+
+
 def factor(unit: str) -> float:
     """The number that takes a value in `unit` to SI; raises `OutsideDomain` for a unit that is not known."""
     return _look_up(unit)[0]

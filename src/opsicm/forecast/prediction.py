@@ -31,9 +31,11 @@ from opsicm.forecast.signals import (
     slow_approaches,
 )
 from opsicm.forecast.surface_walk import Walk, walks
-from opsicm.instruments.wiring import command_span
+from opsicm.instruments.bias_ramp import LONGEST_RAMP
+from opsicm.instruments.wiring import REFERENCE_FOLLOWS_CELL, command_span
 
 _HEIGHTS_PER_FALL: Final = 400  # at which the noise of an approach is compared with the setpoint
+_TIP_BIAS_MARGIN: Final = 0.05  # [V] for residuals of the bias: envelope.bias_mV stops a run that has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,56 @@ def program_command_span(experiment: Experiment, cell: CellForecast, grounding: 
         command_span(min(electrode), low, high, grounding)[0],
         command_span(max(electrode), low, high, grounding)[1],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TipBias:
+    """The largest potential [V] across the tip in a run, of either sign, and what makes it."""
+
+    volts: float
+    cause: str
+
+
+def largest_tip_bias(experiment: Experiment, cell: CellForecast, rig: RigNumbers) -> TipBias:
+    """The most that the program, or an amplifier at its command of 0, puts across the tip.
+
+    Until the first command, and after a stop, the pipette electrode is at ground and the reference at -E: the
+    specimen's own potential is across the tip. Later it is what the pipette electrode is told, and whatever E has
+    changed by since the command followed it last; ohmic drop, junction and a loose reference come on top.
+    """
+    electrode, faults = {experiment.pipette.bias}, experiment.twin.faults
+    for placed in written_steps("probe", experiment.probe):
+        electrode.update(*placed.step.electrode_potentials.values())
+    told, cause = max(map(abs, electrode)), "the largest potential of the pipette electrode"
+    if REFERENCE_FOLLOWS_CELL[rig.grounding]:
+        time, potential = np.append(0.0, cell.time), np.append(rig.cell.initial_potential, cell.potential)
+        low, high = _range(potential)
+        late = max((fault.parameters().get("latency_ms", 0.0) for fault in faults), default=0.0) * 1e-3
+        change = _largest_change(time, potential, LONGEST_RAMP + late)
+        if cell.reason:
+            low, high = min(low, experiment.envelope.cell_V[0]), max(high, experiment.envelope.cell_V[1])
+            change = high - low
+        told, cause = told + change, f"{cause}, and {change:.2g} V by which the cell may be ahead of it"
+        if max(abs(low), abs(high)) > told:
+            told, cause = max(abs(low), abs(high)), "the specimen's potential, as long as the amplifier commands 0 V"
+    inside = experiment.pipette.fill(rig.cell.parameters.electrolyte.concentration)
+    others = _TIP_BIAS_MARGIN + sum(fault.parameters().get("amplitude_mV", 0.0) for fault in faults) * 1e-3
+    if cell.time.size:
+        others += float(np.abs(cell.ohmic_drop).max())
+        others += float(np.abs(rig.junction * np.log(inside / cell.concentration[:, -1])).max())
+    return TipBias(told + others, cause)
+
+
+def _largest_change(time: Floats, potential: Floats, seconds: float) -> float:
+    """Largest change of `potential` [V] between two instants at most `seconds` apart; linear between its rows."""
+    apart = [np.interp(time + shift, time, potential) - potential for shift in (-seconds, seconds)]
+    largest = float(np.max(np.abs(apart)))
+    for rows in range(1, time.size):
+        near = time[rows:] - time[:-rows] <= seconds
+        if not near.any():
+            break
+        largest = max(largest, float(np.abs(potential[rows:] - potential[:-rows])[near].max()))
+    return largest
 
 
 def _hop_prediction(

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from opsicm.core.errors import BadInput, Problem
-from opsicm.core.units import at_least
+from opsicm.core.units import at_least, at_most
 from opsicm.experiment.controls import nominal_controls
 from opsicm.experiment.data_files import amplitude_maps
 from opsicm.experiment.file import LoadedExperiment
@@ -21,11 +21,12 @@ from opsicm.experiment.setup import COLLAPSED, READABLE
 from opsicm.forecast.cell import Floats
 from opsicm.forecast.clearance import clearance_problems
 from opsicm.forecast.empty_steps import empty_step_problems
-from opsicm.forecast.prediction import Approach, HopPrediction, Prediction, approach_of
+from opsicm.forecast.prediction import Approach, HopPrediction, Prediction, approach_of, largest_tip_bias
 from opsicm.forecast.rig_numbers import RigNumbers
 from opsicm.forecast.schedule import Window
 from opsicm.forecast.signals import Signal
 from opsicm.forecast.surface_walk import walk_problems
+from opsicm.physics.pipette.electroosmosis import LARGEST_RATIO
 
 # -- Hopping steps: crashes, false stops, points out of range, rests that are too short.
 
@@ -155,6 +156,7 @@ def problems(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
     return [
         *_command(loaded, rig, prediction),
         *_current(loaded, rig, prediction),
+        *_glass(loaded, rig, prediction),
         *_cancelled(loaded, prediction),
         *_envelope(loaded, prediction),
         *empty_step_problems(loaded, prediction.empty_steps),
@@ -198,6 +200,37 @@ def _current(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) 
         limit = "drives no current, and a hop needs one to see the surface"
         yield loaded.problem(("pipette", "bias_V"), loaded.experiment.pipette.bias_V, limit, "hop at 0.1 V or more")
     yield from _swings(loaded, rig, prediction)
+
+
+def _glass(loaded: LoadedExperiment, rig: RigNumbers, prediction: Prediction) -> Iterator[Problem]:
+    """Flow and rectification of a twin's charged tip are described up to a bias, beyond which the run would fault."""
+    glass, experiment, cell = rig.glass, loaded.experiment, prediction.cell
+    if glass is None:
+        return
+    bath = rig.cell.parameters.electrolyte.concentration
+    salt = np.append(bath, cell.concentration[:, :-1])
+    largest = largest_tip_bias(experiment, cell, rig)
+    for key, value, allowed, what in (
+        ("zeta_mV", glass.zeta * 1e3, glass.largest_flow_bias, "the flow that it drives"),
+        ("charge_mC_m2", glass.charge * 1e3, glass.largest_charge_bias(float(salt.min())), "what it rectifies"),
+    ):
+        if largest.volts > allowed:
+            limit = (
+                f"the run puts up to {largest.volts:.3g} V across the tip ({largest.cause}), and world.tip.{key} of "
+                f"the rig file is {value:g}: {what} is known up to {allowed:.3g} V, and the run would end in a fault"
+            )
+            smaller = math.copysign(float(at_most(abs(value) * allowed / largest.volts)), value)
+            remedy = f"write {key}: {smaller:g} in world.tip of the rig file"
+            yield loaded.problem(("pipette", "bias_V"), experiment.pipette.bias_V, limit, remedy)
+    inside = experiment.pipette.fill(bath)
+    ratio = float(np.max(np.maximum(salt / inside, inside / salt)))
+    if glass.peclet_per_volt and ratio > LARGEST_RATIO:
+        limit = (
+            f"differs {ratio:.3g} times from the salt outside, and the flow that world.tip.zeta_mV of the rig file "
+            f"drives is computed up to {LARGEST_RATIO:g} times: the run would end in a fault"
+        )
+        remedy = "write zeta_mV: 0 in world.tip of the rig file, or fill the pipette with a salt nearer to the bath's"
+        yield loaded.problem(("pipette", "fill_M"), experiment.pipette.fill_M, limit, remedy)
 
 
 def _approaches(loaded: LoadedExperiment) -> bool:

@@ -18,6 +18,7 @@ from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.noise import pipette_current_noise
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
 from opsicm.physics.pipette.ion_current import junction_potential, resistance
+from opsicm.physics.pipette.rectification import GlassCharge
 from opsicm.physics.pipette.tip_field import ApproachCurve, approach_curve
 
 Floats = NDArray[np.float64]
@@ -46,8 +47,8 @@ class RigNumbers:
     `xy_reach` [m], the `turning_distance` that it needs (`ScannerSpecification`), `start_height` [m], `resistance`
     [Ohm] of the pipette far from the surface and its `geometric_resistance` R·kappa [1/m], its approach `curve`,
     `channels` sampled in full and `channels_kept` in full or decimated, `grounding` of the rig's wiring, `junction` U
-    [V] of its electrodes in the reversal potential U ln(c_in/c_ref), and the `relief` of the surface where it is known
-    before the run.
+    [V] of its electrodes in the reversal potential U ln(c_in/c_ref), and, of a twin, the `relief` of the surface, known
+    before the run, and the charged `glass` of the tip, if it is charged.
     """
 
     timing: HopTiming
@@ -71,6 +72,7 @@ class RigNumbers:
     junction: float
     cell: CellNumbers
     relief: Relief | None = None
+    glass: GlassCharge | None = None
 
 
 def rig_numbers(
@@ -80,6 +82,7 @@ def rig_numbers(
     parameters: CellParameters,
     pipette: Pipette,
     relief: Relief | None = None,
+    glass: GlassCharge | None = None,
 ) -> RigNumbers:
     """The numbers for `experiment` with this `pipette` on a rig of these instruments, over a cell of `parameters`."""
     amplifier, scanner, timing = rig.amplifier, rig.scanner, rig.hop_controller.timing
@@ -109,5 +112,6 @@ def rig_numbers(
             junction_potential(math.e, 1.0, bath.temperature, bath.transference, bath.tdf, wiring.electrodes)
         ),
         relief=relief,
+        glass=glass,
         cell=CellNumbers(parameters, Terms(**terms.model_dump()), rig.potentiostat.rest_potential),
     )

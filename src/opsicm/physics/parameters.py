@@ -90,7 +90,7 @@ Value = float | str | Curve | Stages
 class Leaf:
     """`value` in `unit` with standard uncertainty `u` (same unit; None: nobody has stated one).
 
-    `interval` instead of `u`: the lowest and the highest value [same unit] that anything known allows, where sources
+    `interval` instead of `u`: the lowest and the highest value [same unit] to which it is varied, where sources
     differ and none is better. A number chosen because a result of the paper then comes out is *calibrated*, and its
     source names the result. A word (`"up"`), a `Curve` or stages have the unit `"word"`, `"curve"` or `"stages"` and no
     uncertainty.

@@ -171,12 +171,7 @@ def with_ir_compensation(data: Mapping[str, Any], percent: float) -> dict[str, A
     left drives the potentiostat to its limit.
     """
     changed = copy.deepcopy(dict(data))
-    controlled = [
-        values
-        for step in changed["cell"]
-        for kind, values in step.items()
-        if "ir_compensation_pct" in CELL_STEPS[kind].model_fields and "ir_compensation_pct" not in values
-    ]
+    controlled = [values for values in _controlled(changed) if "ir_compensation_pct" not in values]
     if not controlled:
         return changed
     for values in controlled:
@@ -193,6 +188,26 @@ def with_ir_compensation(data: Mapping[str, Any], percent: float) -> dict[str, A
     low, high = changed.get("envelope", {}).get("cell_V", (0.0, 2.0))
     changed.setdefault("envelope", {})["cell_V"] = [min(low, -1.0), high]
     return changed
+
+
+def _controlled(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of every cell step that controls a potential, and so can be compensated."""
+    return [
+        values
+        for step in data["cell"]
+        for kind, values in step.items()
+        if "ir_compensation_pct" in CELL_STEPS[kind].model_fields
+    ]
+
+
+def own_compensation(experiment: str, short: bool) -> float | None:
+    """The compensation [%] of an experiment that states one in every step that controls a potential, the first one's.
+
+    None where a step leaves it to the set. No set's compensation reaches such an experiment.
+    """
+    data = read_yaml(experiment_file(experiment, short)).data
+    stated = [float(v["ir_compensation_pct"]) for v in _controlled(data) if "ir_compensation_pct" in v]
+    return stated[0] if stated and len(stated) == len(_controlled(data)) else None
 
 
 def _one_step_later(path: str) -> str:
@@ -230,10 +245,14 @@ def _hash_of(counts: Callable[[str], bool]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The runs of the chosen experiments; `refused` has the reason where an experiment has none."""
+    """The runs of the chosen experiments; `refused` has the reason where an experiment has none.
+
+    `own_compensation` [%] of the experiments that state it themselves, whatever the set has.
+    """
 
     cases: dict[str, list[Case]]
     refused: dict[str, str]
+    own_compensation: dict[str, float] = field(default_factory=dict)
 
     @property
     def all(self) -> list[Case]:
@@ -257,9 +276,12 @@ def plan(experiments: Sequence[str], short: bool, chosen: DeclaredSet = DEFAULT,
     """The runs of `experiments` under a set, as `cases_of`; with the reason where a file is missing or refused."""
     cases: dict[str, list[Case]] = {}
     refused: dict[str, str] = {}
+    own: dict[str, float] = {}
     for experiment in experiments:
         try:
             cases[experiment] = cases_of(experiment, short, chosen, in_full=in_full)
+            if (percent := own_compensation(experiment, short)) is not None:
+                own[experiment] = percent
         except OpsicmError as error:
             refused[experiment] = str(error)
-    return Plan(cases, refused)
+    return Plan(cases, refused, own)

@@ -40,7 +40,8 @@ CAPTION: Final = (
     "something was chosen for it, in every set the cone angle for E5.step; predicted - what follows from physics and "
     "measuring chain; by construction - the twin could give nothing else, no verdict. Twin and analysis share the "
     "approach curve. Verdicts: agrees - within the paper's precision or 15 %, for a prediction also within a quarter "
-    "of the paper's own variation; same trend - within a factor of 1.5 of a number, and all that words can reach."
+    "of the paper's own variation, and only where u is smaller than that; same trend - within a factor of 1.5 of a "
+    "number, and all that words can reach."
 )
 
 
@@ -126,6 +127,7 @@ def print_sensitivities(rows: Sequence[RowSensitivity]) -> None:
     for row in rows:
         moved = [effect for effect in row.effects if effect.span(row.base) > 0.0][:_MOST_NAMED]
         texts = [f"{one.text}: {number(one.here[0], None)} … {number(one.here[1], None)}" for one in moved]
+        texts += [f"{one.name}: no number, this form states its own" for one in row.effects if not one.applies]
         here = f"{number(row.base, row.u)} {row.row.unit}"
         out.print(f"{row.row.id}  {here}  {'; '.join(texts) or 'none of them moves it'}", markup=False)
     for row, effect, end in turned(rows):

@@ -14,25 +14,32 @@ from typing import Any, Final
 import numpy as np
 
 from opsicm.core.constants import STANDARD_GRAVITY
+from opsicm.core.statistics import straight_line
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
 from opsicm.physics.cell.electrolyte import conductivity_proportional, conductivity_with_maximum
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.pipette.electroosmosis import flow_conductance, sensitivity
 from opsicm.physics.pipette.geometry import Pipette, geometric_resistance
-from opsicm.physics.pipette.ion_current import Curve
-from opsicm.reproduction.paper import ROWS
+from opsicm.physics.pipette.ion_current import Curve, junction_potential
+from opsicm.reproduction.paper import ROWS, WITHIN
 from opsicm.reproduction.table import ComparedRow
 from opsicm.reproduction.variants import CALIBRATED, PROPORTIONAL, DeclaredSet
 from opsicm.results.number_text import number
 
 Record = Mapping[str, Any]
 _PAPER: Final = {row.id: row.paper for row in ROWS if row.paper is not None}
-_BIAS: Final = 0.7  # [V] of the pipette in E5
+_BIAS: Final = 0.7  # [V] of the pipette in E5, and where the current of E1 is read
 _PULSE: Final = 8.0  # [A/m²] of the pulses of E5
 _RADIUS: Final = 50e-9  # [m] of the paper's aperture
 _CONES: Final = (3.0, 4.0, 6.0, 9.0, 12.0)  # [°]
-_MAXIMA: Final = (600.0, 800.0, 1050.0, 1500.0, math.inf)  # [mol/m³] of the conductivity; inf: κ ∝ c
-_FLAT: Final = 0.05  # of the step: a drift at rest that Figure 3e would hardly show
+_MAXIMA: Final = (600.0, 800.0, 900.0, 950.0, 990.0, 1050.0, 1500.0, math.inf)  # [mol/m³] of κ; inf: κ ∝ c
+# [M] outside, of the forms of E1. Not read from its files: the page is written without them too.
+SALTS: Final[Mapping[str, tuple[float, ...]]] = {
+    "short": (0.25, 0.5, 1.0, 1.5),
+    "long": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5),
+}
+_NEIGHBOURS: Final = ("graphite-li-pc", "graphite-li-lipf6-ec-dec", "graphite-li-ec-diglyme")  # measured κ(c)
+_FLAT: Final = next(row.within for row in ROWS if row.id == "E5.rest")  # of the step
 
 
 def findings(records: Sequence[Record], form: str) -> str:
@@ -51,7 +58,7 @@ def findings(records: Sequence[Record], form: str) -> str:
         "consequence, not a verdict on the paper: most could be settled by reading a dozen numbers off its figures, "
         "which its text does not print. They are at the end.",
         "",
-        *_slope_and_ramp(table, p),
+        *_slope_and_ramp(table, p, form),
         *_flat_rests(table, p),
         *_order(table),
         *_ratio(table, p),
@@ -69,13 +76,20 @@ def write_findings(compared: Iterable[ComparedRow], folder: Path, form: str) -> 
     return path
 
 
-def _here(table: Mapping[str, Record], row: str, term: str = "", under: DeclaredSet | None = None) -> str:
-    """A row's number with its unit, with a `term` switched off or `under` another set; else why there is none."""
+def _here(
+    table: Mapping[str, Record], row: str, term: str = "", under: DeclaredSet | None = None, otherwise: str = ""
+) -> str:
+    """A row's number with its unit, with a `term` switched off, `under` another set or read `otherwise`.
+
+    Where there is no number, why there is none.
+    """
     if row not in table:
         return "not run"
     one = table[row]["without"].get(term) if term else table[row]
     if under is not None:
         one = table[row]["sets"].get(under.name)
+    if otherwise:
+        one = table[row]["otherwise"].get(otherwise)
     if one is None or one["here"] is None:
         return "not run" if one is None else str(one["outcome"]).partition(":")[0]
     unit = table[row]["unit"]
@@ -90,46 +104,87 @@ def _kappa(p: CellParameters, maximum: float) -> Curve:
     return lambda c: np.asarray(np.interp(c, grid, curve))
 
 
-def linearity(kappa: Curve, low: float, high: float) -> float:
-    """R² of a line through seven currents over outside salt `low` to `high` [mol/m³], 1 M inside, without flow."""
-    c = np.linspace(low, high, 7)
-    current = flow_conductance(1.0, kappa, 1000.0, c, 0.0)
-    return float(np.corrcoef(c, current)[0, 1] ** 2)
+def calibration_line(kappa: Curve, p: CellParameters, salts: Sequence[float]) -> tuple[float, float]:
+    """(R², slope [%]) of a line through the currents of E1 over outside `salts` [M], rising, 1 M inside.
+
+    I = G (V − V_rev) at the bias of the row, with two Ag/AgCl electrodes, the slope over the whole range and of the
+    line's middle, as the rows E1.linearity and E1.slope have them. Assumes no flow through the tip and no noise.
+    """
+    c, e = 1000.0 * np.asarray(salts, dtype=np.float64), p.electrolyte
+    reversal = junction_potential(1000.0, c, e.temperature, e.transference, e.tdf, "silver_chloride")
+    current = flow_conductance(1.0, kappa, 1000.0, c, 0.0) * (_BIAS - reversal)
+    line = straight_line(c, current)
+    middle, _ = line.at(float(0.5 * (c[0] + c[-1])))
+    return float(np.corrcoef(c, current)[0, 1] ** 2), float(100.0 * line.slope * (c[-1] - c[0]) / middle)
 
 
-def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters) -> list[str]:
+def _salts(form: str) -> tuple[list[float], list[float]]:
+    """The outside salts [M] of E1.linearity and of E1.linearity_low in a form of the experiments."""
+    salts = SALTS[form]
+    return [c for c in salts if c >= 0.5], [c for c in salts if c <= 1.0]
+
+
+def _both_rise(p: CellParameters, low: Sequence[float]) -> str:
+    """For which maxima of κ salt alone gives a line that rises (R² above the table's limit) and s < 0, in words."""
+    found = []
+    for maximum in np.arange(600.0, 1000.0, 10.0):
+        kappa = _kappa(p, float(maximum))
+        s, (r_squared, slope) = sensitivity(kappa, 1000.0, 1000.0), calibration_line(kappa, p, low)
+        if s < 0.0 < slope and r_squared >= 1.0 - WITHIN:
+            found.append((1e-3 * float(maximum), s))
+    if not found:
+        return "no maximum below 1 M passes even that"
+    return f"a maximum between {found[0][0]:g} and 1 M passes even that, with s between {found[0][1]:.2f} and 0"
+
+
+def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters, form: str) -> list[str]:
+    wide, low = _salts(form)
+    curves = [
+        ("κ ∝ c" if math.isinf(maximum) else f"maximum at {1e-3 * maximum:g} M", _kappa(p, maximum), p)
+        for maximum in _MAXIMA
+    ]
+    for name in _NEIGHBOURS:
+        neighbour = parameter_set(name).values
+        curves.append((f"`{name}`", neighbour.electrolyte.conductivity, neighbour))
     rows = []
-    for maximum in _MAXIMA:
-        kappa = _kappa(p, maximum)
-        s = sensitivity(kappa, 1000.0, 1000.0)
-        drift = "falls" if s > 0.0 else "rises"
-        name = "κ ∝ c" if math.isinf(maximum) else f"{1e-3 * maximum:g} M"
-        lines = f"{linearity(kappa, 500.0, 1500.0):.2f} | {linearity(kappa, 250.0, 1000.0):.2f}"
-        rows.append(f"| {name} | {s:+.3f} | {lines} | {drift} |")
+    for name, kappa, one in curves:
+        lines = [
+            f"{r_squared:.2f}, {slope:+.0f} %"
+            for r_squared, slope in (calibration_line(kappa, one, c) for c in (wide, low))
+        ]
+        rows.append(f"| {name} | {sensitivity(kappa, 1000.0, 1000.0):+.3f} | {' | '.join(lines)} |")
     return [
         "## 1. A calibration line that rises, and a current that rises throughout a charge",
         "",
         "E1 finds a pipette current that grows with the salt outside. E4 can be read as a current that goes on rising "
-        "during the whole charge and falling during the whole discharge. Salt at the pipette cannot do both.",
+        "during the whole charge and falling during the whole discharge. Can salt at the pipette do both?",
         "",
         "At constant current the ohmic part is constant. At a lithiating electrode salt is depleted for every "
-        "transference number below 1: migration brings less than the electrode takes. So on charge this drift has "
-        "the sign of −s, where s = dlnI/dlnc is the pipette's sensitivity to the salt outside, and the slope of E1 "
-        "has the sign of s. A steady flow through the tip gives dlnκ/dlnc a weight between 0 and 1, and diffusivity "
-        "sets the pace; neither turns a sign.",
+        "transference number below 1: migration brings less than the electrode takes. So on charge the drift that "
+        "salt makes at the pipette has the sign of −s, where s = dlnI/dlnc is the sensitivity to the salt outside *at "
+        "1 M*, the bath of E4. The slope of E1 is an average over a range of salt, which the text does not print. "
+        "Where κ has its maximum a little below 1 M, and E1 was measured mostly below it, the line rises and s is "
+        "negative: salt then does both. What speaks against it is not the sign of the line but that it is called one.",
         "",
-        "| maximum of κ | s at 1 M | R² of E1, 0.5–1.5 M | R² of E1, 0.25–1 M | drift on charge |",
-        "|---|---:|---:|---:|---|",
+        "| κ(c) | s at 1 M | E1 over 0.5–1.5 M: R², slope | E1 over 0.25–1 M: R², slope |",
+        "|---|---:|---:|---:|",
         *rows,
+        "",
+        "R² and slope are those of E1's rows, from conductance and junction of the Ag/AgCl electrodes alone, at the "
+        f"{form} form's concentrations (the last two measured curves begin at 0.5 and 0.66 M and are "
+        f"joined to the origin below). The table takes an R² above {1.0 - WITHIN:g} for a line. Over 0.25–1 M "
+        f"{_both_rise(p, low)}: a current that rises on charge through salt, but hardly.",
         "",
         f"Here: E1.slope_low {_here(table, 'E1.slope_low')}, under κ ∝ c "
         f"{_here(table, 'E1.slope_low', under=PROPORTIONAL)}; E4.slope_lithiation "
-        f"{_here(table, 'E4.slope_lithiation')} on charge and E4.slope_delithiation "
-        f"{_here(table, 'E4.slope_delithiation')} on discharge; with the salt term off, "
-        f"{_here(table, 'E4.slope_delithiation', 'salt off')}.",
+        f"{_here(table, 'E4.slope_lithiation')} on charge, read from all but the first tenth "
+        f"{_here(table, 'E4.slope_lithiation', otherwise='all but the first tenth')}, so that at this s even the sign "
+        f"depends on the window; E4.slope_delithiation {_here(table, 'E4.slope_delithiation')} on discharge, with the "
+        f"salt term off {_here(table, 'E4.slope_delithiation', 'salt off')}.",
         "",
-        "So either E4 means a level, which is what 'had to be in a steady state' says and what the twin does on "
-        f"charge (E4.level_100_lithiation {_here(table, 'E4.level_100_lithiation')} of the initial step), or the "
+        "So E1 and a ramp in E4 ask together for a maximum just below 1 M, a calibration from below, and a small ramp. "
+        "Or E4 means a level, which is what 'had to be in a steady state' says and what the twin does on "
+        f"charge (E4.level_100_lithiation {_here(table, 'E4.level_100_lithiation')} of the initial step). Or the "
         "drift is not of the salt at the pipette. One other source has the right signs: the liquid at the "
         "*reference*, which the counter enriches on charge and depletes on discharge. Most of the twin's slope on "
         f"discharge is of this kind, because its counter is assumed {1e3 * (p.bath_depth - p.reference_height):g} mm "
@@ -155,8 +210,8 @@ def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         f"{_here(table, 'E5.rest', under=PROPORTIONAL)} of the step within a rest of 300 s, because the "
         "salt does; with the default conductivity by "
         f"{_here(table, 'E5.rest')}. Without convection it would be "
-        f"{_here(table, 'E5.rest', 'convection off')}.{limit} That is inside the 15 % by which the table judges "
-        "words, and yet a curve that Figure 3e would show. The authors hold that the gradient 'can be kept constant "
+        f"{_here(table, 'E5.rest', 'convection off')}.{limit} More "
+        "would be a curve that Figure 3e shows. The authors hold that the gradient 'can be kept constant "
         "by setting the graphite anode current as 0 mA'; diffusion levels it in δ²/D, minutes for 0.3 mm.",
         "",
     ]

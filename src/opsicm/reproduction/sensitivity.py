@@ -23,7 +23,7 @@ from opsicm.core.errors import BadInput, Problem
 from opsicm.experiment.parameter_file import parameter_set
 from opsicm.experiment.yaml_file import yaml_text
 from opsicm.physics.parameters import Leaf
-from opsicm.reproduction.cases import Case, cases_of, package_hash
+from opsicm.reproduction.cases import Case, cases_of, own_compensation, package_hash
 from opsicm.reproduction.paper import ROWS, Row, Verdict
 from opsicm.reproduction.runs import CaseRun, begin_child, run_into
 from opsicm.reproduction.variants import CALIBRATED, COMPENSATION_PCT, DeclaredSet
@@ -39,6 +39,7 @@ _OTHER: Final[dict[str, dict[str, Any]]] = {
 }
 _CONE_deg: Final = (3.0, 5.0)
 _WALL: Final = (1.3, 1.72)  # outer over inner radius; 1.72 is the capillary's before it is pulled
+_COMPENSATION: Final = "ir_compensation_pct"
 _POLL_s: Final = 0.2
 
 
@@ -53,11 +54,16 @@ class Variation:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a row gives at both ends of an assumed number, and with what; None where there is no number."""
+    """What a row gives at both ends of an assumed number, and with what; None where there is no number.
+
+    `applies` is false where the number cannot reach the experiment: the compensation, where the short form states its
+    own.
+    """
 
     name: str
     ends: tuple[str, str]
     here: tuple[float | None, float | None]
+    applies: bool = True
 
     @property
     def text(self) -> str:
@@ -98,6 +104,7 @@ class RowSensitivity:
                     "name": effect.name,
                     "ends": list(effect.ends),
                     "here": list(effect.here),
+                    "applies": effect.applies,
                     "verdicts": [None if value is None else self.judged(value) for value in effect.here],
                 }
                 for effect in self.effects
@@ -123,7 +130,7 @@ def assumed(chosen: DeclaredSet) -> tuple[dict[str, tuple[str | None, str | None
     ends["cone_deg"] = (f"{_CONE_deg[0]:g}", f"{_CONE_deg[1]:g}")
     ends["wall"] = (f"{_WALL[0]:g}", f"{_WALL[1]:g}")
     compensation = chosen.compensation_pct
-    ends["ir_compensation_pct"] = ("0" if compensation else None, f"{COMPENSATION_PCT:g}")
+    ends[_COMPENSATION] = ("0" if compensation else None, f"{COMPENSATION_PCT:g}")
     return ends, tuple(without)
 
 
@@ -168,7 +175,7 @@ def variations(chosen: DeclaredSet, names: Iterable[str], folder: Path) -> list[
 
 
 def _varied(chosen: DeclaredSet, name: str, end: str, path: Path) -> DeclaredSet:
-    if name == "ir_compensation_pct":
+    if name == _COMPENSATION:
         return replace(chosen, compensation_pct=float(end))
     if name in ("cone_deg", "wall"):
         return replace(chosen, changes={**CALIBRATED, **chosen.changes, f"pipette.{name}": float(end)})
@@ -213,10 +220,12 @@ def sensitivities(
     varied = variations(chosen, names, folder / "sets")
     predicted = [row for row in ROWS if row.experiment in experiments and chosen.kind_of(row) == "predicted"]
     wanted = [name for name in experiments if any(row.experiment == name for row in predicted)]
+    own = {name for name in wanted if own_compensation(name, short=True) is not None}
     jobs = [
         _Job(variation, experiment, tuple(cases_of(experiment, True, one, in_full=False)))
         for variation, one in ((None, chosen), *((variation, variation.chosen) for variation in varied))
         for experiment in wanted
+        if not (variation is not None and variation.name == _COMPENSATION and experiment in own)
     ]
     found = _computed({job.key: job for job in jobs}, folder, stop, on_progress, workers)
     if found is None:
@@ -231,7 +240,11 @@ def sensitivities(
         value, u = by[("", "")].get(row.id, (None, None))
         if value is None:
             continue
-        effects = [Effect(name, _ends(known[name]), _at(by, name, known[name], row.id, value)) for name in names]
+        effects = []
+        for name in names:
+            applies = name != _COMPENSATION or row.experiment not in own
+            here = _at(by, name, known[name], row.id, value) if applies else (None, None)
+            effects.append(Effect(name, _ends(known[name]), here, applies))
         rows.append(RowSensitivity(row, value, u, _largest_first(effects, value)))
     return rows
 

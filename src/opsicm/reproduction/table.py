@@ -89,6 +89,7 @@ class ComparedRow:
             "set": self.chosen.name,
             "method": self.result.method or self.outcome,
             "outcome": self.outcome,
+            "resistor": self.row.resistor,
             "definition": self.row.definition or None,
             "not_modelled": self.row.not_modelled or None,
             "otherwise": {label: self._short(other) for label, other in self.otherwise.items()},
@@ -105,6 +106,7 @@ class ComparedRow:
             "ratio": self.ratio,
             "verdict": self.verdict,
             "kind": self.row.kind,
+            "resistor": self.row.resistor,
             "outcome": self.outcome,
         }
 
@@ -154,7 +156,8 @@ def side_by_side(columns: Sequence[Sequence[ComparedRow]]) -> list[ComparedRow]:
 
 def summary(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """How many rows of each kind have which verdict, one line a kind: no sum over kinds, because recovering an input
-    and meeting a calibration are no agreement with nature. `records` as `ComparedRow.record` gives them, or entries of
+    and meeting a calibration are no agreement with nature. Predictions that hold, but would with a plain resistor in
+    place of the bath as well, are counted again beside. `records` as `ComparedRow.record` gives them, or entries of
     their `sets`."""
     lines = []
     by_kind: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in KINDS}
@@ -164,8 +167,14 @@ def summary(records: Iterable[Mapping[str, Any]]) -> list[str]:
         rows = by_kind[kind]
         verdicts = [one["verdict"] or NO_NUMBER for one in rows]
         words = _INPUT_WORDS if kind == "input" else {}
+        ohmic = sum(one["resistor"] and one["verdict"] == "same trend" for one in rows)
+        beside = (
+            {"same trend": f" ({ohmic} of these a plain resistor in place of the bath gives as well)"} if ohmic else {}
+        )
         counts = [
-            f"{verdicts.count(word)} {words.get(word, word)}" for word in (*VERDICTS, NO_NUMBER) if word in verdicts
+            f"{verdicts.count(word)} {words.get(word, word)}{beside.get(word, '')}"
+            for word in (*VERDICTS, NO_NUMBER)
+            if word in verdicts
         ]
         if rows:
             lines.append(f"{kind}: {_rows(rows)}, {', '.join(counts)}")
@@ -220,6 +229,17 @@ def table(
             results.update(evaluated[experiment].by_row)
             without.update(evaluated[experiment].without)
             otherwise.update(evaluated[experiment].otherwise)
+        if chosen.compensation_pct and experiment in planned.own_compensation:
+            # What the set's compensation was chosen by is another number with another compensation.
+            reason = (
+                f"this form states {planned.own_compensation[experiment]:g} % compensation itself, and this row chose "
+                f"the set's {chosen.compensation_pct:g} %"
+            )
+            for row in ROWS:
+                if row.experiment == experiment and row.id in chosen.calibrated:
+                    results[row.id] = failed(row.id, row.unit, "", NOT_RUN, reason)
+                    otherwise.pop(row.id, None)
+                    without.pop(row.id, None)
     return compare(results, missing_experiment, without, experiments, otherwise, chosen)
 
 

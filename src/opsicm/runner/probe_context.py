@@ -63,6 +63,7 @@ class ProbeContext:
         self.offset = (0.0, 0.0)  # [m] by which the specimen has shifted under the scanner
         self.landmarks: dict[str, NDArray[np.float64]] = {}
         self.segment = 0
+        self._sampled_segment = 0  # the last one of which there are samples
         self.without_task = False  # no step runs, and the pipette waits
         self.not_live: frozenset[str] = frozenset()  # roles whose values must not be taken for present ones
         self.hops = 0
@@ -168,14 +169,21 @@ class ProbeContext:
         self.segment += 1
 
     def dwell(self, path: str, until_ns: int) -> None:
-        """Stay at the top and sample until `until_ns`."""
-        self.run(self.plan(path, Points.none(), self._dwelling, until_ns))
+        """Stay at the top until `until_ns`, and sample once the coarse stage has arrived: a segment has no hole."""
+        self.wait_for_stage(until_ns)
+        if self.now() < until_ns:
+            self.run(self.plan(path, Points.none(), self._dwelling, until_ns))
 
     def wait_for_stage(self, until_ns: int) -> bool:
-        """Wait, but not beyond `until_ns`, for the coarse stage to arrive; False when it is there already."""
+        """Wait, but not beyond `until_ns`, for the coarse stage to arrive; False when it is there already.
+
+        Nothing is sampled meanwhile: samples taken in the present segment before, and those to come, are of two.
+        """
         if self.now() >= self.stage_arrival_ns:
             return False
         self.rig.clock.wait_until(min(until_ns, self.stage_arrival_ns))
+        if self._sampled_segment == self.segment:
+            self.begin_segment()
         return True
 
     def plan(self, path: str, points: Points, hop: HopParameters, until_ns: int) -> HopPlan:
@@ -232,6 +240,7 @@ class ProbeContext:
             outcome = PlanOutcome(blocks, hops)
         for block in outcome.blocks:
             self._recorder.block(block)
+            self._sampled_segment = block.segment
         hops = outcome.hops
         if hops.size:
             self._recorder.hops(plan.step, hops)

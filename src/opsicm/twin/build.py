@@ -40,6 +40,7 @@ from opsicm.physics.pipette.electroosmosis import electroosmotic_peclet
 from opsicm.physics.pipette.geometry import geometric_resistance
 from opsicm.physics.pipette.ion_current import junction_potential, resistance
 from opsicm.physics.pipette.memory import tip_memory
+from opsicm.physics.pipette.rectification import GlassCharge
 from opsicm.physics.slow_noise import SlowNoise, random_walk_level
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.coarse_motion import CoarseMotion
@@ -53,7 +54,7 @@ from opsicm.twin.devices import (
     TwinCoarseStage,
     TwinScanner,
 )
-from opsicm.twin.far_pipette import INSTANT, FarPipette, GlassCharge
+from opsicm.twin.far_pipette import INSTANT, FarPipette
 from opsicm.twin.fast_loop import Instrument
 from opsicm.twin.faults import scripted
 from opsicm.twin.hop_controller import TwinHopController
@@ -236,18 +237,30 @@ def _far(setup: RigSetup) -> FarPipette:
     e, electrodes = setup.specimen.electrolyte, setup.rig.rig.wiring.electrodes
     junction = float(junction_potential(math.e, 1.0, e.temperature, e.transference, e.tdf, electrodes))
     tip, pipette = twin_settings.tip(setup.rig), setup.pipette
-    D = float(e.diffusivity_table[round(e.concentration)])
-    zeta, charge = to_si("zeta_mV", tip.zeta_mV), to_si("charge_mC_m2", tip.charge_mC_m2)
-    permittivity = tip.relative_permittivity * VACUUM_PERMITTIVITY
-    flow = float(electroosmotic_peclet(1.0, zeta, permittivity, setup.specimen.viscosity, D))
     return FarPipette(
         geometric_resistance(pipette),
         e.kappa_table,
         setup.fill,
         junction,
-        tip_memory(pipette, D) if tip.memory else INSTANT,
-        GlassCharge(pipette, flow, charge, e.transference, e.temperature) if zeta or charge else None,
+        tip_memory(pipette, _diffusivity(setup)) if tip.memory else INSTANT,
+        glass_of(setup),
     )
+
+
+def _diffusivity(setup: RigSetup) -> float:
+    bath = setup.specimen.electrolyte
+    return float(bath.diffusivity_table[round(bath.concentration)])
+
+
+def glass_of(setup: RigSetup) -> GlassCharge | None:
+    """The charged wall of the pipette on a rig with a twin; None where its file gives it neither zeta nor charge."""
+    e, tip = setup.specimen.electrolyte, twin_settings.tip(setup.rig)
+    zeta, charge = to_si("zeta_mV", tip.zeta_mV), to_si("charge_mC_m2", tip.charge_mC_m2)
+    if not zeta and not charge:
+        return None
+    permittivity = tip.relative_permittivity * VACUUM_PERMITTIVITY
+    flow = float(electroosmotic_peclet(1.0, zeta, permittivity, setup.specimen.viscosity, _diffusivity(setup)))
+    return GlassCharge(setup.pipette, zeta, flow, charge, e.transference, e.temperature)
 
 
 def _instrument(setup: RigSetup, specification: RigSpecification, settings: dict[str, float]) -> Instrument:

@@ -8,30 +8,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opsicm.physics.pipette.electroosmosis import flow_conductance
-from opsicm.physics.pipette.geometry import Pipette
+from opsicm.physics.pipette.electroosmosis import flow_conductance_from_table
 from opsicm.physics.pipette.ion_current import conductances_from_table
 from opsicm.physics.pipette.memory import TipMemory, lags_along
-from opsicm.physics.pipette.rectification import charge_factor, dukhin_number
+from opsicm.physics.pipette.rectification import GlassCharge, charge_factor, dukhin_number
 from opsicm.twin.trajectory import PipetteTrajectory
 
 Floats = NDArray[np.float64]
 INSTANT: Final = TipMemory(np.zeros(0), np.zeros(0))
 """A tip that shows what is outside at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class GlassCharge:
-    """What a charged wall does: `peclet_per_volt` [1/V] of the flow that it drives, `charge` [C/m²] that rectifies.
-
-    Of a `pipette` in a salt of `transference` t+ [1] at `temperature` [K].
-    """
-
-    pipette: Pipette
-    peclet_per_volt: float
-    charge: float
-    transference: float
-    temperature: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +62,11 @@ class FarPipette:
         across = driving - late
         if self.glass.peclet_per_volt:
             peclet = self.glass.peclet_per_volt * across
-            conductance = flow_conductance(self.geometric_resistance, self._kappa, self.inside, salt, peclet)
+            conductance = flow_conductance_from_table(
+                self.geometric_resistance, self.kappa_table, self.inside, salt, peclet
+            )
         if self.glass.charge:
             dukhin = dukhin_number(self.glass.charge, salt, self.glass.pipette.radius)
             tip = self.glass.pipette, self.glass.transference, self.glass.temperature
             conductance = conductance * charge_factor(across, dukhin, *tip)
         return conductance * driving
-
-    def _kappa(self, concentration: Floats) -> Floats:
-        return np.asarray(np.interp(concentration, np.arange(self.kappa_table.size), self.kappa_table))

@@ -5,6 +5,7 @@ Numbers carry their unit in the key; `in_si` gives them in SI without it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from opsicm.core.errors import BadInput
 from opsicm.core.units import suffix_of, to_si
+from opsicm.experiment.refusal import Refusal
 from opsicm.experiment.rig_file import LoadedRig
 from opsicm.experiment.step_model import FileModel, Flag, Number, Text
 from opsicm.experiment.validation import validated
@@ -113,6 +115,9 @@ class TipSettings(FileModel):
     50 nm and 3°). Zeta and charge are 0 because nobody has measured glass in 1 M of LiClO4 in EC:DEC, where the double
     layer is thinner than an ion. In dry aprotic electrolytes silica behaves as if positive (Plett et al., Nanoscale
     2015, 7, 19080), and traces of water turn it: between -10 and +40 mV is what one may try, |Pe| up to 10 at 0.7 V.
+    One glass has both: a zeta implies at least the charge sqrt(8 eps R T c) sinh(F zeta/2RT) of Grahame's equation, at
+    1 M 14 mC/m² for 10 mV and 63 mC/m² for 40 mV. They stay two numbers, for ions that do not flow (a Stern layer) may
+    carry current; what is not written stays 0.
     """
 
     display_name = "the tip of a twin's pipette"
@@ -120,6 +125,14 @@ class TipSettings(FileModel):
     zeta_mV: Annotated[Number, Field(ge=-150, le=150)] = 0.0
     charge_mC_m2: Annotated[Number, Field(ge=-50, le=50)] = 0.0
     relative_permittivity: Annotated[Number, Field(ge=1, le=200)] = 30.5
+
+    @classmethod
+    def refusals(cls, given: Mapping[str, Any]) -> Iterator[Refusal]:
+        """The charge of the glass has the sign of its zeta potential."""
+        zeta, charge = (given.get(key) or 0.0 for key in ("zeta_mV", "charge_mC_m2"))
+        if zeta * charge < 0.0:
+            limit = f"has the other sign than zeta_mV, {zeta:g}, and one glass has both"
+            yield Refusal(("charge_mC_m2",), charge, limit, f"write charge_mC_m2: {-charge:g}, or turn zeta_mV round")
 
 
 # -- Surfaces of a twin's specimen, by their kind.

@@ -50,7 +50,7 @@ def sampled(concentration: ArrayLike, value: ArrayLike) -> Floats:
     Joined by cubics with Akima's slopes in the modified form, each a mean over five points in which steep neighbours
     count less. What the pipette sees of the salt is the slope: straight lines would give it a jump at every measured
     point, most of all at 1 M, and a monotone cubic (PCHIP) none at the highest point, wherever that was measured. On
-    five points of LiPF6 in EC:DEC dlnκ/dlnc at 1 M is −0.120 so, −0.122 by the fit of Casteel and Amis, 0 by PCHIP.
+    five points of LiPF6 in EC:DEC dlnκ/dlnc at 1 M is −0.117 so, −0.122 by the fit of Casteel and Amis, 0 by PCHIP.
     A conductivity has to vanish with the salt: a curve that starts above zero concentration is joined to the origin
     by the caller, who knows whether that holds (it does not for a diffusivity). Two points make a straight line.
     """

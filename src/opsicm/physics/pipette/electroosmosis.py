@@ -7,13 +7,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
+from opsicm.physics.cell.electrolyte import conductivity as kappa_at
 from opsicm.physics.pipette.ion_current import Curve, positive_concentrations
 
 F64 = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
-_LIMIT: Final = 60.0  # [1] the salt's boundary layer is then 1/60 of the path, still resolved by 48 nodes
-_RATIO: Final = 100.0  # [1] of the two concentrations; 48 nodes then hold 1e-8
+LARGEST_PECLET: Final = 60.0  # [1] the salt's boundary layer is then 1/60 of the path, still resolved by 48 nodes
+LARGEST_RATIO: Final = 100.0  # [1] of the two concentrations; 48 nodes then hold 1e-8
 IDENTIFIABLE: Final = 0.05  # [1] |dlnI/dlnc| below which a current says nothing useful about a concentration
 
 
@@ -33,12 +35,12 @@ def electroosmotic_peclet(
 
 def _peclet_in_range(peclet: ArrayLike) -> F64:
     Pe = np.asarray(peclet, dtype=np.float64)
-    if not np.all(np.abs(Pe) <= _LIMIT):
+    if not np.all(np.abs(Pe) <= LARGEST_PECLET):
         raise OutsideDomain(
             Problem(
                 "Péclet number",
                 f"{float(Pe.flat[np.argmax(np.abs(Pe))]):g}",
-                f"it must lie within ±{_LIMIT:g}",
+                f"it must lie within ±{LARGEST_PECLET:g}",
                 "use a smaller bias or zeta; above this the tip is full of one liquid",
             )
         )
@@ -67,15 +69,53 @@ def flow_conductance(
     and a ratio of 100 (refused). Source: steady convection–diffusion in u
     (docs/explanations/pipette.md, section 6).
     """
-    both = positive_concentrations(c_in, c_out)
-    ratio = float(np.exp(np.max(np.abs(np.log(both[0] / both[1])))))
-    if ratio > _RATIO * (1.0 + 1e-9):
-        raise OutsideDomain(
-            Problem("ratio of concentrations", f"{ratio:g}", f"it must be at most {_RATIO:g}", "raise the smaller one")
-        )
-    inner, outer, Pe = np.broadcast_arrays(*both, _peclet_in_range(peclet))
+    inner, outer, Pe = _in_range(c_in, c_out, peclet)
     mean = np.sum(0.5 * _WEIGHTS / kappa(_profile(inner, outer, Pe)), axis=-1)
     return np.asarray(1.0 / (geometric_resistance * mean))
+
+
+def flow_conductance_from_table(
+    geometric_resistance: float, kappa_table: F64, c_in: float, c_out: F64, peclet: F64
+) -> F64:
+    """`flow_conductance` [S, n] of a table of `Electrolyte.kappa_table`, for a twin that asks at every step.
+
+    `c_out` [mol/m³, n] and `peclet` [1, n]; the same nodes, and compiled. Assumes and fails as there.
+    """
+    # Copies: compiled code takes no broadcast views.
+    inner, outer, Pe = (np.array(values) for values in _in_range(c_in, c_out, peclet))
+    return np.asarray(_flow_conductances(geometric_resistance, kappa_table, inner, outer, Pe))
+
+
+@compiled
+def _flow_conductances(geometric_resistance: float, kappa_table: F64, inner: F64, outer: F64, peclet: F64) -> F64:
+    out = np.empty(outer.size)
+    for n in range(outer.size):
+        size = max(abs(peclet[n]), 1e-8)
+        whole, mean = np.expm1(-size), 0.0
+        for k in range(_NODES.size):
+            u = 0.5 * (_NODES[k] + 1.0)
+            fraction = np.expm1(-size * u) / whole  # as in `_profile`
+            if peclet[n] > 0.0:
+                fraction *= np.exp(-size * (1.0 - u))
+            mean += 0.5 * _WEIGHTS[k] / kappa_at(outer[n] + (inner[n] - outer[n]) * fraction, kappa_table)
+        out[n] = 1.0 / (geometric_resistance * mean)
+    return out
+
+
+def _in_range(c_in: ArrayLike, c_out: ArrayLike, peclet: ArrayLike) -> tuple[F64, F64, F64]:
+    both = positive_concentrations(c_in, c_out)
+    ratio = float(np.exp(np.max(np.abs(np.log(both[0] / both[1])))))
+    if ratio > LARGEST_RATIO * (1.0 + 1e-9):
+        raise OutsideDomain(
+            Problem(
+                "ratio of concentrations",
+                f"{ratio:g}",
+                f"it must be at most {LARGEST_RATIO:g}",
+                "raise the smaller one",
+            )
+        )
+    inner, outer, Pe = np.broadcast_arrays(*both, _peclet_in_range(peclet))
+    return inner, outer, Pe
 
 
 def effective_concentration(c_in: ArrayLike, c_out: ArrayLike, peclet: ArrayLike) -> F64:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -50,7 +52,8 @@ def test_two_pages_watch_and_steer_a_run(run: Running, console: Served) -> None:
         other.until(lambda: other.people.get("operator") == "Anna" and not other.people["yours"])
 
         paused = anna.post("/api/command", json={"command": "pause-probe"}).json()
-        assert paused == {"accepted": True, "message": "probe[0] is paused, pipette up", "command": "pause-probe"}
+        said = {"accepted": True, "message": "probe[0] is paused, pipette up", "command": "pause-probe"}
+        assert paused == {**said, "run": run.folder.name}
         page.until(lambda: page.status["tracks"]["probe"]["paused"])
         again = anna.post("/api/command", json={"command": "pause-probe"}).json()
         assert (again["accepted"], again["message"]) == (False, "the probe is paused already")
@@ -137,6 +140,37 @@ def test_pages_that_misbehave_are_nothing_to_the_run_nor_to_others(run: Running,
         with Run(run.file()) as file:
             assert not [fact for fact in file.facts if fact.kind == "gap"]
             np.testing.assert_array_equal(file.hops["number"].values, np.arange(file.hops.sizes["hop"]))
+
+
+def test_a_run_that_the_console_cannot_follow_can_be_stopped(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("no figures")
+
+    monkeypatch.setattr("opsicm.console.live_feed.live_snapshot", broken)
+    with served_live(run.folder) as console, console.visitor() as visitor, console.socket(visitor) as connection:
+        page = Page(connection)
+        page.until(lambda: page.status.get("state") == "vanished")
+        assert "RuntimeError: no figures); the run goes on without it" in page.status["message"]
+        assert page.status["stoppable"]
+        assert visitor.post("/api/command", json={"command": "stop"}).json()["accepted"]
+
+
+def test_a_run_that_has_not_answered_yet_is_starting_and_one_that_nobody_holds_has_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "journal.jsonl").touch()
+    monkeypatch.setattr("opsicm.console.live_feed.ask_status", lambda *_: {})
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # as the process of a run does
+    with served_live(tmp_path) as console, console.visitor() as visitor, console.socket(visitor) as connection:
+        page = Page(connection)
+        page.until(lambda: page.status.get("state") == "starting")
+        assert page.status["message"] == ""
+    os.close(descriptor)
+    with served_live(tmp_path) as console, console.visitor() as visitor, console.socket(visitor) as connection:
+        page = Page(connection)
+        page.until(lambda: page.status.get("state") == "no process")
+        assert f"opsicm recover {tmp_path} makes the run file" in page.status["message"]
 
 
 def test_a_run_folder_that_is_taken_away_is_said(run: Running, console: Served) -> None:

@@ -137,9 +137,10 @@ def test_why_there_is_no_prediction_is_said(sampled: Sampled, seen: Snapshot) ->
     outcome[-1] = 1
     missed = sampled.figures(replace(seen, hops=seen.hops.assign(outcome=("hop", outcome))))
     assert "ended without contact" in missed["approach"].view.caption
-    heights = [series.label for series in missed["hop"].view.panels[1].series]
-    assert heights == ["samples"], "a hop without contact has no stop"
-    assert "no contact: lowest at z" in missed["hop"].view.panels[1].note
-    touched = sampled.figures(seen)["hop"].view.panels[1]
+    missing, touched = missed["hop"].view.panels[1], sampled.figures(seen)["hop"].view.panels[1]
+    assert isinstance(missing, CurvePanel)
+    assert isinstance(touched, CurvePanel)
+    assert [series.label for series in missing.series] == ["samples"], "a hop without contact has no stop"
+    assert "no contact: lowest at z" in missing.note
     assert [series.label for series in touched.series] == ["samples", "stop"]
     assert "compiles" in Sampled().figures(seen)["approach"].view.caption

@@ -261,7 +261,7 @@ def test_a_check_that_does_not_end_is_ended_and_holds_up_nobody_else(tmp_path: P
     with served_in(tmp_path, checker=endless) as console, console.visitor() as first, console.visitor() as second:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(check, first, "x: 1")
-            wait_for(waiting.running)
+            wait_for(lambda: endless._busy)  # it has come, before the other one is sent
             statuses = {wait_for(lambda: first.post("/api/check", json={"text": "y"}).status_code)}
             assert second.get("/api/files").status_code == 200
             (late,) = waiting.result()["problems"]

@@ -137,18 +137,10 @@ def test_why_there_is_no_prediction_is_said(sampled: Sampled, seen: Snapshot) ->
     outcome[-1] = 1
     missed = sampled.figures(replace(seen, hops=seen.hops.assign(outcome=("hop", outcome))))
     assert "ended without contact" in missed["approach"].view.caption
-<<<<<<< HEAD
     without, touched = (figures["hop"].view.panels[1] for figures in (missed, sampled.figures(seen)))
     assert isinstance(without, CurvePanel)
     assert isinstance(touched, CurvePanel)
     assert [series.label for series in without.series] == ["samples"], "a hop without contact has no stop"
     assert "no contact: lowest at z" in without.note
-=======
-    missing, touched = missed["hop"].view.panels[1], sampled.figures(seen)["hop"].view.panels[1]
-    assert isinstance(missing, CurvePanel)
-    assert isinstance(touched, CurvePanel)
-    assert [series.label for series in missing.series] == ["samples"], "a hop without contact has no stop"
-    assert "no contact: lowest at z" in missing.note
->>>>>>> h-s1
     assert [series.label for series in touched.series] == ["samples", "stop"]
     assert "compiles" in Sampled().figures(seen)["approach"].view.caption

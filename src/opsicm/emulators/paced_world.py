@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from opsicm.core.errors import OpsicmError
 from opsicm.experiment.hop_parameters import HopParameters
 from opsicm.instruments.clock import monotonic_ns
 from opsicm.instruments.roles import HopPlan, PlanOutcome, Rig
@@ -44,6 +43,7 @@ class PacedWorld:
         self.speed = speed
         self._jobs: queue.SimpleQueue[tuple[Callable[[Rig], Any], Future[Any]]] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._died: BaseException | None = None
         self._sampling: tuple[HopPlan, OnBlock] | None = None
         self._streams = False  # whether a hop controller samples without a gap: its samples alone move the time then
         self._began_ns = monotonic_ns()
@@ -58,6 +58,8 @@ class PacedWorld:
 
     def ask(self, what: Callable[[Rig], Answer]) -> Answer:
         """What `what` makes of the rig, between two pieces of whatever is under way; raises what it raises."""
+        if self._died is not None:
+            raise RuntimeError(f"the emulated world has ended ({type(self._died).__name__}: {self._died})")
         future: Future[Answer] = Future()
         self._jobs.put((what, future))
         return future.result(_PATIENCE)
@@ -111,7 +113,7 @@ class PacedWorld:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _drive(self) -> None:
+    def _live(self) -> None:
         self._waiting: list[tuple[_InTurn, Future[Any]]] = []
         while not self._closing.is_set():
             if self._waiting:
@@ -121,6 +123,13 @@ class PacedWorld:
             self._idle_until(min(self.now_ns(), self._rig.clock.now_ns() + slice_ns))
             late = self.now_ns() - self._rig.clock.now_ns() > slice_ns  # as on a busy machine: catch up first
             self._attend(0.0 if late else 0.5e-9 * SLICE_NS)
+
+    def _drive(self) -> None:
+        try:
+            self._live()
+        except BaseException as error:
+            self._died = error  # whoever asks is told at once, instead of waiting in vain
+            raise
 
     def _idle_until(self, t_ns: int) -> None:
         sampling, controller = self._sampling, self._rig.hop_controller
@@ -161,7 +170,7 @@ class _InTurn:
 def _do(what: Callable[[Rig], Any], future: Future[Any], rig: Rig) -> None:
     try:
         future.set_result(what(rig))
-    except (OpsicmError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is belongs to who asked; the world goes on for the others
         future.set_exception(error)
 
 

@@ -254,7 +254,7 @@ def test_a_setting_that_is_needed_is_asked_for_by_name(laboratory: Laboratory) -
     experiment = laboratory.experiment(EXPERIMENT, rig)
     with pytest.raises(BadInput) as refused:
         rig_numbers(experiment, load_rig(experiment, None))
-    wanted = "roles.potentiostat.settings.rest_V; is missing and the source-measure unit needs it; add rest_V: …"
+    wanted = "roles.potentiostat.settings.rest_V; is missing and the source-measure unit needs it; add rest_V: 1.7"
     assert wanted in str(refused.value)
 
 

@@ -19,6 +19,7 @@ from opsicm.twin.far_pipette import FarPipette
 from opsicm.twin.hop_controller import TwinHopController
 from opsicm.twin.world import World
 from tests.fixtures.laboratory import RIG, TEXT, Laboratory
+from tests.fixtures.one_instrument import world_behind
 
 TIP = Pipette()
 R_GEO = geometric_resistance(TIP)
@@ -134,3 +135,17 @@ def test_zeta_and_charge_of_one_glass_have_one_sign(laboratory: Laboratory) -> N
 def test_a_tip_that_nobody_can_make_is_refused(laboratory: Laboratory) -> None:
     with pytest.raises(BadInput, match=r"world\.tip\.zeta_mV is 400"):
         bench(laboratory, "{zeta_mV: 400}")
+
+
+def test_lags_before_the_first_moment_of_a_segment_are_those_of_its_beginning() -> None:
+    """A moment a sample before, as an instrument on a wire may ask for, divided by zero or looked at the end."""
+    with world_behind() as paced:
+        twin = paced.ask(lambda rig: rig.clock._world)  # type: ignore[attr-defined]
+
+        def lags(_: object) -> tuple[list[float], list[float]]:
+            first = int(twin._segment.pipette.t_ns[0])
+            return twin._lags_at(first - 10_000).tolist(), twin._lags_at(first).tolist()
+
+        before, at = paced.ask(lags)
+    assert before == at
+    assert len(at) > 5

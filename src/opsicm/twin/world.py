@@ -436,8 +436,9 @@ class World:
     def _lags_at(self, t_ns: int) -> NDArray[np.float64]:
         """Lags [k] of the tip's memory at `t_ns` of the present segment."""
         pipette = self._segment.pipette
-        k = min(int(np.searchsorted(pipette.t_ns, t_ns, side="right")), len(pipette.t_ns)) - 1
-        if not pipette.lags.shape[1] or t_ns == pipette.t_ns[k]:
+        # What happens at once may be dated a sample before the segment that it begins: nothing has relaxed by then.
+        k = max(0, int(np.searchsorted(pipette.t_ns, t_ns, side="right")) - 1)
+        if not pipette.lags.shape[1] or t_ns <= pipette.t_ns[k]:
             return np.asarray(pipette.lags[k])
         end = min(k + 1, len(pipette.t_ns) - 1)
         outside = np.array(pipette.salt) + self.pipette.memory.lag(pipette.lags)

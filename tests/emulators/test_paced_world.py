@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from opsicm.emulators.paced_world import _DWELL
-from tests.fixtures.one_instrument import wait_for, world_behind
+from tests.fixtures.one_instrument import world_behind
 
 
 def _fail(*_: Any) -> None:
@@ -23,8 +24,15 @@ def test_what_a_question_raises_is_its_askers_and_the_world_goes_on() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_world_that_has_ended_says_so_at_once() -> None:
+    asked: Future[Any] = Future()
     with world_behind() as world:
-        world._sampling = (_DWELL, _fail)
-        wait_for(lambda: world._died is not None)
+
+        def fail_while_another_asks(*_: Any) -> None:
+            world._jobs.put((lambda rig: rig, asked))
+            raise OSError("no wire")
+
+        world._sampling = (_DWELL, fail_while_another_asks)
+        with pytest.raises(OSError, match="no wire"):
+            asked.result(3.0)
         with pytest.raises(RuntimeError, match=r"the emulated world has ended \(OSError: no wire\)"):
             world.ask(lambda rig: rig)

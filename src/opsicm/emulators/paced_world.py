@@ -43,7 +43,8 @@ class PacedWorld:
         self.speed = speed
         self._jobs: queue.SimpleQueue[tuple[Callable[[Rig], Any], Future[Any]]] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._died: BaseException | None = None
+        self._died: Exception | None = None
+        self._waiting: list[tuple[_InTurn, Future[Any]]] = []
         self._sampling: tuple[HopPlan, OnBlock] | None = None
         self._streams = False  # whether a hop controller samples without a gap: its samples alone move the time then
         self._began_ns = monotonic_ns()
@@ -58,11 +59,14 @@ class PacedWorld:
 
     def ask(self, what: Callable[[Rig], Answer]) -> Answer:
         """What `what` makes of the rig, between two pieces of whatever is under way; raises what it raises."""
+        future: Future[Answer] = Future()
+        self._give(what, future)
+        return future.result(_PATIENCE)
+
+    def _give(self, what: Callable[[Rig], Any], future: Future[Any]) -> None:
         if self._died is not None:
             raise RuntimeError(f"the emulated world has ended ({type(self._died).__name__}: {self._died})")
-        future: Future[Answer] = Future()
         self._jobs.put((what, future))
-        return future.result(_PATIENCE)
 
     def hop(self, plan: HopPlan, stop: Callable[[], bool], on_block: OnBlock | None = None) -> PlanOutcome:
         """Run a plan of hops in pieces; `stop` is asked between two. Returns when the plan has ended.
@@ -83,7 +87,7 @@ class PacedWorld:
                     dwell = replace(_DWELL, segment=plan.segment, tip_potential=plan.tip_potential)
                     self._sampling = (dwell, on_block)
 
-        self._jobs.put((_InTurn(run), future))
+        self._give(_InTurn(run), future)
         return future.result()
 
     def rest(self) -> None:
@@ -113,8 +117,17 @@ class PacedWorld:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _drive(self) -> None:
+        try:
+            self._live()
+        except Exception as error:
+            self._died = error  # whoever asks is told at once, instead of waiting in vain
+            while self._waiting or not self._jobs.empty():
+                _, future = self._waiting.pop() if self._waiting else self._jobs.get()
+                future.set_exception(error)
+            raise
+
     def _live(self) -> None:
-        self._waiting: list[tuple[_InTurn, Future[Any]]] = []
         while not self._closing.is_set():
             if self._waiting:
                 _do(*self._waiting.pop(0), self._rig)
@@ -123,13 +136,6 @@ class PacedWorld:
             self._idle_until(min(self.now_ns(), self._rig.clock.now_ns() + slice_ns))
             late = self.now_ns() - self._rig.clock.now_ns() > slice_ns  # as on a busy machine: catch up first
             self._attend(0.0 if late else 0.5e-9 * SLICE_NS)
-
-    def _drive(self) -> None:
-        try:
-            self._live()
-        except BaseException as error:
-            self._died = error  # whoever asks is told at once, instead of waiting in vain
-            raise
 
     def _idle_until(self, t_ns: int) -> None:
         sampling, controller = self._sampling, self._rig.hop_controller

@@ -137,15 +137,20 @@ def test_a_tip_that_nobody_can_make_is_refused(laboratory: Laboratory) -> None:
         bench(laboratory, "{zeta_mV: 400}")
 
 
-def test_lags_before_the_first_moment_of_a_segment_are_those_of_its_beginning() -> None:
-    """A moment a sample before, as an instrument on a wire may ask for, divided by zero or looked at the end."""
+def test_a_stage_may_be_told_to_move_at_a_sample_past_the_last_step() -> None:
+    """The present may lie up to a sample beyond the cell's last step: the tip's memory then divided by zero."""
     with world_behind() as paced:
         twin = paced.ask(lambda rig: rig.clock._world)  # type: ignore[attr-defined]
 
-        def lags(_: object) -> tuple[list[float], list[float]]:
-            first = int(twin._segment.pipette.t_ns[0])
-            return twin._lags_at(first - 10_000).tolist(), twin._lags_at(first).tolist()
+        def moved(_: object) -> tuple[list[float], list[float], float]:
+            twin.advance_to(twin._segment.end)
+            twin.now_ns += 10_000
+            before = twin._lags_at(twin.now_ns).tolist()
+            twin.move_coarse(twin.coarse.carriage(twin.now_ns) + 1e-6, None)
+            at_once = twin._lags_at(twin._segment.end).tolist()
+            twin.advance_to(twin.now_ns + 1_000_000_000)
+            return before, at_once, twin.pipette.memory.lag(twin._lags_at(twin.now_ns)[None])[0]
 
-        before, at = paced.ask(lags)
-    assert before == at
-    assert len(at) > 5
+        before, at_once, later = paced.ask(moved)
+    assert at_once == before
+    assert abs(later) < 1.0  # [mol/m³]: at rest, a micrometre higher

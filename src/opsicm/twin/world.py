@@ -436,7 +436,8 @@ class World:
     def _lags_at(self, t_ns: int) -> NDArray[np.float64]:
         """Lags [k] of the tip's memory at `t_ns` of the present segment."""
         pipette = self._segment.pipette
-        # What happens at once may be dated a sample before the segment that it begins: nothing has relaxed by then.
+        # Where the stage was told to move at a sample past the last step's end, the trajectory begins there, up to a
+        # sample after the step that follows: in so short a time no lag changes.
         k = max(0, int(np.searchsorted(pipette.t_ns, t_ns, side="right")) - 1)
         if not pipette.lags.shape[1] or t_ns <= pipette.t_ns[k]:
             return np.asarray(pipette.lags[k])

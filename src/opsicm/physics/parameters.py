@@ -29,7 +29,7 @@ STATUSES: Final = get_args(Status)
 _IN_UNIT: Final = {
     "1": (
         "active_fraction bruggeman diffusivity_slope highest_stoichiometry irreversible_factor lowest_stoichiometry "
-        "porosity swelling_factor tdf transference"
+        "open_circuit_dilute_below porosity swelling_factor tdf transference"
     ),
     "m": (
         "bath_depth disk_radius particle_radius reference_height sei_formed_thickness sei_initial_thickness "
@@ -67,7 +67,7 @@ _CURVES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 """Columns of each curve, or others of the same kind; an open-circuit potential is a measured curve or galleries."""
 _TEXTS: Final = ("material", "formula", "conductivity_curve")
 _RANGE: Final = ("lowest_stoichiometry", "highest_stoichiometry")
-_OF_ITS_CURVE: Final = ("swelling", "stages")
+_OF_ITS_CURVE: Final = ("swelling", "stages", "open_circuit_dilute_below")
 _OPTIONAL: Final = ("formula", *_OF_ITS_CURVE, *_RANGE)
 _OF_THE_MATERIAL: Final = (*_OPTIONAL, "open_circuit_potential", "solid_density", "specific_capacity")
 NAMES: Final = frozenset({*UNITS, *_WORDS, *_CURVES, *_TEXTS, "stages"})
@@ -274,15 +274,24 @@ class ParameterSet:
         return Material(
             name=str(self.leaves["material"].value),
             formula=str(optional.get("formula", "")),
-            ocp=ocp_curve(*potential.columns)
-            if len(potential.columns) == 2
-            else gallery_curve(np.column_stack(potential.columns)),
+            ocp=_open_circuit_rows(potential, scalars.get("open_circuit_dilute_below", 0.0)),
             swelling=np.column_stack(swelling.columns) if isinstance(swelling, Curve) else None,
             stages=stages,
             density=scalars["solid_density"],
             specific_capacity=scalars["specific_capacity"],
             stoichiometry_range=(scalars.get("lowest_stoichiometry", 0.0), scalars.get("highest_stoichiometry", 1.0)),
         )
+
+
+def _open_circuit_rows(curve: Curve, dilute_below: float) -> Floats:
+    if len(curve.columns) == 2:
+        return ocp_curve(*curve.columns, dilute_below)
+    if dilute_below > 0.0:
+        limit = "galleries are smooth down to x = 0; only a measured table has a dilute end to replace"
+        raise OutsideDomain(
+            Problem("open_circuit_dilute_below", f"{dilute_below:g}", limit, "leave it out, or write 0")
+        )
+    return gallery_curve(np.column_stack(curve.columns))
 
 
 def _assumed(name: str, value: Value, source: str) -> Leaf:

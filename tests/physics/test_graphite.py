@@ -91,14 +91,14 @@ def test_a_dilute_branch_has_no_peaks(name: str, below: float, peaks: int) -> No
     table = TABLES_OF_U[name].T
     join = table[:, table[0] <= below][:, -1]
     U = np.linspace(float(join[1]), 1.7, 400)
-    smooth, knotty = (np.diff(capacity(ocp_curve(*table, low), U)) for low in (below, 0.0))
+    smooth, knotty = (np.diff(capacity(ocp_curve(table[0], table[1], low), U)) for low in (below, 0.0))
     assert (smooth < 0.0).all()
     assert np.count_nonzero((knotty[:-1] > 0.0) & (knotty[1:] < 0.0)) == peaks
 
 
 def test_a_dilute_branch_joins_the_table_and_leaves_the_rest_of_it() -> None:
     """Value and slope from both sides of the join; the rows above it bit for bit; moved as far as the source says."""
-    plain, smooth = ocp_curve(*ECKER.T), ocp_curve(*ECKER.T, 0.067)
+    plain, smooth = ocp_curve(*ECKER.T), ocp_curve(ECKER[:, 0], ECKER[:, 1], 0.067)
     np.testing.assert_array_equal(GRAPHITE.ocp, smooth)
     kept = plain[:, 0] > 0.06
     np.testing.assert_array_equal(smooth[-np.count_nonzero(kept) :], plain[kept])
@@ -129,7 +129,7 @@ def test_a_dilute_end_that_is_none_is_refused() -> None:
     with pytest.raises(
         OutsideDomain, match=r"open_circuit_dilute_below is 0\.002; the table has points from x = 0\.00152"
     ):
-        ocp_curve(*ECKER.T, 0.002)
+        ocp_curve(ECKER[:, 0], ECKER[:, 1], 0.002)
     galleries = parameter_set().with_leaves(
         {"open_circuit_potential": Curve("msmr", tuple(GALLERIES.T), ("V", "1", "1"))}
     )

@@ -69,10 +69,10 @@ def dilute_branch(stoichiometry: Floats, potential: Floats, join: Floats) -> Flo
     """Rows (x, U, dU/dx) of U = U_j + b ln(x/x_j) + q ln²(x/x_j), b = x_j U_j', up to the row `join` (left out).
 
     The first two terms are the isotherm of sites whose energies are spread exponentially, by −b (Freundlich's; 25.7 meV
-    would be sites that are all alike, carbons show 200 meV); the third lets the spread change with the filling. Value and
-    slope at the join are the table's, so that q ≥ 0 alone is fitted, by least squares in U to the points
-    (`stoichiometry` [1], `potential` [V], both [n]) below it. −dx/dU = x/(−b − 2q ln(x/x_j)) rises with x for every
-    such b and q: one branch, no peak. Fails where sites of another kind fill below the join: it smooths them away.
+    would be sites that are all alike, carbons show 200 meV); the third lets the spread change with the filling. Value
+    and slope at the join are the table's, so that q ≥ 0 alone is fitted, by least squares in U to the points below it
+    (`stoichiometry` [1], `potential` [V], both [n]). −dx/dU = x/(−b − 2q ln(x/x_j)) rises with x for every such b and
+    q: one branch, no peak. Fails where sites of another kind fill below the join: it smooths them away.
     """
     x_join, u_join, slope = join
     b = x_join * slope

@@ -6,7 +6,8 @@ Run once, by hand, in an environment that has PyBaMM and this package:
 
 It writes voltammograms at 10, 0.5 and 0.3 mV/s, a concentration profile after 1 h at 0.4 mA/cm², the time each took
 and the versions that made them. No parameter of this package is fitted to the result. Geometry: slab, the counter (Li,
-fast kinetics) is the reference, no convection, no double layer, no SEI. PyBaMM counts lithiation of the half cell's
+fast kinetics) is the reference, no convection, no double layer, no SEI; particles of one size, no hysteresis, the
+table's own dilute end. PyBaMM counts lithiation of the half cell's
 "positive" electrode as positive current and x from the Li foil; both are turned round here.
 """
 
@@ -69,7 +70,8 @@ def main(target: Path) -> None:
         "mesh": {"curves and walls marked fine": FINE, "other walls": COARSE},
         "wall_s": walls,
         "coarse_rms_A_m2": coarse_error,
-        "parameters": "graphite-li-ec-dec, bath 4 mm, reference at the counter, no double layer, no SEI",
+        "parameters": "graphite-li-ec-dec, bath 4 mm, reference at the counter, no double layer, no SEI, one size of "
+        "particles, no hysteresis, the table as it is",
     }
     out["provenance"] = np.frombuffer(json.dumps(note, indent=1).encode(), dtype=np.uint8)
     target.parent.mkdir(parents=True, exist_ok=True)

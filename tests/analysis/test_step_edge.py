@@ -117,3 +117,32 @@ def test_offsets_of_whole_lines_shift_both_terraces_alike(outline: bool) -> None
         us.append(fit.u_height)
     assert np.mean(heights) == pytest.approx(10e-9, abs=0.1e-9)
     assert 0.6 < np.std(heights) / np.median(us) < 1.4
+
+
+@pytest.mark.parametrize("shape", [(4, 128), (128, 4), (3, 40)])
+def test_a_strip_of_a_few_lines_has_its_step_and_a_bow_has_none(shape: tuple[int, int]) -> None:
+    """Across four lines a fourth power is no term of its own: this was an error that no result survived."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(float)
+    along = (x if shape[1] > shape[0] else y) / max(shape)
+    noise = 1e-9 * np.random.default_rng(3).standard_normal(shape)
+    (step,) = step_results(noise + 40e-9 * (along > 0.4))
+    assert step.name == "step_height" and step.value == pytest.approx(40.0, abs=1.0)
+    (bow,) = step_results(noise + 400e-9 * (along - 0.5) ** 2)
+    assert bow.value is None and bow.outcome == "no step"
+
+
+@pytest.mark.parametrize("shape", [(1, 128), (128, 2), (3, 3)])
+def test_what_is_too_narrow_for_a_step_says_so(shape: tuple[int, int]) -> None:
+    heights = np.zeros(shape)
+    heights[:, ::2] = np.nan if shape == (3, 3) else 1e-6
+    (result,) = step_results(heights)
+    assert result.value is None and result.outcome == "no step" and result.reason
+
+
+def test_steps_of_single_pixels_with_holes_never_warn() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        rows, columns = (int(n) for n in rng.integers(1, 12, 2))
+        heights = 1e-6 * (rng.random((rows, columns)) > 0.5)
+        heights[rng.random(heights.shape) < 0.3] = np.nan
+        assert [result.name for result in step_results(heights)][0] == "step_height"

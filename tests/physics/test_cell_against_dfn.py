@@ -14,10 +14,13 @@ from opsicm.physics.cell.cell import Cell
 
 DFN = np.load(Path(__file__).parent / "data" / "half_cell_dfn.npz")
 NOTE = json.loads(DFN["provenance"].tobytes())
-# What the DFN lacks is switched off; its reference is the counter.
+# What the DFN lacks is switched off, spread of sizes and hysteresis among it; its reference is the counter, and its
+# curve is the table's own down to the first point.
+WITHOUT = ("double_layer_capacitance", "sei_rate", "particle_radius_spread", "open_circuit_hysteresis")
 PARAMETERS = (
     parameter_set()
-    .with_leaves({"bath_depth": 4e-3, "reference_height": 4e-3, "double_layer_capacitance": 0.0, "sei_rate": 0.0})
+    .with_leaves({"bath_depth": 4e-3, "reference_height": 4e-3, "open_circuit_dilute_below": 0.0})
+    .with_leaves(dict.fromkeys(WITHOUT, 0.0))
     .values
 )
 

@@ -35,6 +35,7 @@ TABLES_OF_U = {
     name: table(name, "stoichiometry", "potential_V")
     for name in sorted(file.stem for file in TABLES.glob("*-ocp-*.csv"))
 }
+ECKER = TABLES_OF_U["graphite-ocp-ecker-2015"]
 GALLERIES = table("graphite-galleries-verbrugge-2017", "standard_potential_V", "share", "width")
 CURVES = {**{name: ocp_curve(*rows.T) for name, rows in TABLES_OF_U.items()}, "galleries": gallery_curve(GALLERIES)}
 X = 1.0 / (1.0 + np.exp(-np.linspace(-12.0, 9.0, 4001)))
@@ -69,11 +70,72 @@ def test_goes_through_the_measured_points(name: str) -> None:
 
 
 def test_ecker_plateaus() -> None:
-    """The first rows of Ecker's table, and stages near 0.21, 0.12 and 0.085 V."""
+    """A row of Ecker's table above the dilute branch, and stages near 0.21, 0.12 and 0.085 V."""
     U = GRAPHITE.open_circuit_potential
-    assert U([0.02121212, 0.07878788]) == pytest.approx([0.579755, 0.248466], abs=1e-4)
+    assert U(0.07878788) == pytest.approx(0.248466, abs=1e-4)
     assert U(0.4) == pytest.approx(0.12, abs=0.02)
     assert U(0.75) == pytest.approx(0.085, abs=0.01)
+
+
+def capacity(curve: np.ndarray, potentials: np.ndarray) -> np.ndarray:
+    """−dx/dU [1/V] at rest at each potential."""
+    return np.array([-1.0 / ocp_and_slope(stoichiometry_at(float(U), curve), curve)[1] for U in potentials])
+
+
+@pytest.mark.parametrize(
+    ("name", "below", "peaks"),
+    [("graphite-ocp-ecker-2015", 0.067, 4), ("graphite-ocp-ai-2020", 0.04, 1), ("graphite-ocp-chen-2020", 0.07, 5)],
+)
+def test_a_dilute_branch_has_no_peaks(name: str, below: float, peaks: int) -> None:
+    """−dx/dU falls towards 1.7 V from the join on, where the table itself has maxima: of any table."""
+    table = TABLES_OF_U[name].T
+    join = table[:, table[0] <= below][:, -1]
+    U = np.linspace(float(join[1]), 1.7, 400)
+    smooth, knotty = (np.diff(capacity(ocp_curve(table[0], table[1], low), U)) for low in (below, 0.0))
+    assert (smooth < 0.0).all()
+    assert np.count_nonzero((knotty[:-1] > 0.0) & (knotty[1:] < 0.0)) == peaks
+
+
+def test_a_dilute_branch_joins_the_table_and_leaves_the_rest_of_it() -> None:
+    """Value and slope from both sides of the join; the rows above it bit for bit; moved as far as the source says."""
+    plain, smooth = ocp_curve(*ECKER.T), ocp_curve(ECKER[:, 0], ECKER[:, 1], 0.067)
+    np.testing.assert_array_equal(GRAPHITE.ocp, smooth)
+    kept = plain[:, 0] > 0.06
+    np.testing.assert_array_equal(smooth[-np.count_nonzero(kept) :], plain[kept])
+    join = float(plain[kept][0, 0])
+    assert join == pytest.approx(0.066667, abs=1e-6)
+    for part in (0, 1):
+        sides = [ocp_and_slope(join * (1.0 + side), smooth)[part] for side in (-1e-9, 1e-9)]
+        assert sides[0] == pytest.approx(sides[1], rel=1e-6)
+    x = np.linspace(0.0016, join, 2000)
+    moved = np.abs(open_circuit_potential(x, smooth) - open_circuit_potential(x, plain))
+    assert moved.max() == pytest.approx(0.070, abs=0.001)
+    U = np.linspace(0.29, 1.43, 400)
+    moved = np.abs(np.diff([[stoichiometry_at(float(u), curve) for u in U] for curve in (plain, smooth)], axis=0))
+    assert moved.max() == pytest.approx(0.0026, abs=1e-4)
+
+
+def test_a_dilute_branch_gives_back_the_law_that_made_its_points() -> None:
+    """U = 0.3 − 0.2 L + 0.02 L², L = ln(x/0.06), sampled without noise: the same curve to 2 mV, down to 1 ‰."""
+    x = np.concatenate([np.geomspace(1e-3, 0.06, 30), np.linspace(0.07, 0.9, 40)])
+    L = np.log(x / 0.06)
+    law = 0.3 - 0.2 * L + np.where(L < 0.0, 0.02 * L**2, 0.0)
+    curve = ocp_curve(x, law, 0.0601)
+    assert open_circuit_potential(x[:30], curve) == pytest.approx(law[:30], abs=2e-3)
+
+
+def test_a_dilute_end_that_is_none_is_refused() -> None:
+    """Below the table's own points, and where galleries leave nothing to replace."""
+    with pytest.raises(
+        OutsideDomain, match=r"open_circuit_dilute_below is 0\.002; the table has points from x = 0\.00152"
+    ):
+        ocp_curve(ECKER[:, 0], ECKER[:, 1], 0.002)
+    galleries = parameter_set().with_leaves(
+        {"open_circuit_potential": Curve("msmr", tuple(GALLERIES.T), ("V", "1", "1"))}
+    )
+    assert "open_circuit_dilute_below" not in galleries.leaves
+    with pytest.raises(OutsideDomain, match="galleries are smooth down to x = 0"):
+        _ = galleries.with_leaves({"open_circuit_dilute_below": 0.05}).values
 
 
 @pytest.mark.parametrize("potential", [2.5, 1.7, 0.8, 0.21, 0.1, 0.0])

@@ -19,7 +19,7 @@ from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.core.units import KEY_SUFFIX, factor, si_unit, suffix_of
 from opsicm.physics.cell import electrolyte as solution
 from opsicm.physics.cell.parameters import CellParameters
-from opsicm.physics.materials.material import Material
+from opsicm.physics.materials.material import TURN, Material
 from opsicm.physics.materials.open_circuit import gallery_curve, ocp_curve
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,8 @@ STATUSES: Final = get_args(Status)
 _IN_UNIT: Final = {
     "1": (
         "active_fraction bruggeman diffusivity_slope highest_stoichiometry irreversible_factor lowest_stoichiometry "
-        "porosity swelling_factor tdf transference"
+        "open_circuit_dilute_below open_circuit_hysteresis_turn particle_radius_spread porosity swelling_factor tdf "
+        "transference"
     ),
     "m": (
         "bath_depth disk_radius particle_radius reference_height sei_formed_thickness sei_initial_thickness "
@@ -49,7 +50,7 @@ _IN_UNIT: Final = {
     "F/m2": "double_layer_capacitance",
     "Pa s": "viscosity",
     "K": "temperature",
-    "V": "initial_potential sei_potential",
+    "V": "initial_potential open_circuit_hysteresis sei_potential",
     "s": "response_time",
 }
 UNITS: Final = {name: unit for unit, names in _IN_UNIT.items() for name in names.split()}
@@ -67,9 +68,12 @@ _CURVES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 """Columns of each curve, or others of the same kind; an open-circuit potential is a measured curve or galleries."""
 _TEXTS: Final = ("material", "formula", "conductivity_curve")
 _RANGE: Final = ("lowest_stoichiometry", "highest_stoichiometry")
-_OF_ITS_CURVE: Final = ("swelling", "stages")
-_OPTIONAL: Final = ("formula", *_OF_ITS_CURVE, *_RANGE)
-_OF_THE_MATERIAL: Final = (*_OPTIONAL, "open_circuit_potential", "solid_density", "specific_capacity")
+_HYSTERESIS: Final = ("open_circuit_hysteresis", "open_circuit_hysteresis_turn")
+_DILUTE: Final = "open_circuit_dilute_below"
+_OF_ITS_CURVE: Final = ("swelling", "stages", _DILUTE, *_HYSTERESIS)
+_OPTIONAL_OF_THE_MATERIAL: Final = ("formula", *_OF_ITS_CURVE, *_RANGE)
+_OPTIONAL: Final = (*_OPTIONAL_OF_THE_MATERIAL, "particle_radius_spread")
+_OF_THE_MATERIAL: Final = (*_OPTIONAL_OF_THE_MATERIAL, "open_circuit_potential", "solid_density", "specific_capacity")
 NAMES: Final = frozenset({*UNITS, *_WORDS, *_CURVES, *_TEXTS, "stages"})
 
 
@@ -190,14 +194,14 @@ def not_inherited(parent: Mapping[str, Leaf], own: Mapping[str, Leaf]) -> frozen
 
     Another material than the parent's inherits nothing of what belongs to the material. An open-circuit table without a
     `material` may be another material's: it inherits no curve over the same x. Else a set that changes the potential
-    alone would swell like graphite, a wrong number that looks right.
+    alone would swell like graphite, a wrong number that looks right. Where a table's dilute end begins belongs to that
+    table, whatever it is of.
     """
+    of_the_table = frozenset({_DILUTE} if "open_circuit_potential" in own else ())
     if "material" in own:
         same = "material" not in parent or parent["material"].value == own["material"].value
-        return frozenset() if same else frozenset(_OF_THE_MATERIAL)
-    if "open_circuit_potential" in own:
-        return frozenset(_OF_ITS_CURVE)
-    return frozenset()
+        return of_the_table if same else frozenset(_OF_THE_MATERIAL)
+    return frozenset(_OF_ITS_CURVE) if of_the_table else frozenset()
 
 
 @dataclass(frozen=True)
@@ -235,6 +239,7 @@ class ParameterSet:
             if isinstance(leaf.value, float) or name in _WORDS
         }
         scalars["counter_above"] = scalars.pop("counter")
+        scalars.setdefault("particle_radius_spread", 0.0)
         wanted = {field.name for field in fields(CellParameters)} - {"electrolyte", "material"}
         return CellParameters(
             electrolyte=self._electrolyte(scalars),
@@ -274,15 +279,24 @@ class ParameterSet:
         return Material(
             name=str(self.leaves["material"].value),
             formula=str(optional.get("formula", "")),
-            ocp=ocp_curve(*potential.columns)
-            if len(potential.columns) == 2
-            else gallery_curve(np.column_stack(potential.columns)),
+            ocp=_open_circuit_rows(potential, scalars.get(_DILUTE, 0.0)),
             swelling=np.column_stack(swelling.columns) if isinstance(swelling, Curve) else None,
             stages=stages,
             density=scalars["solid_density"],
             specific_capacity=scalars["specific_capacity"],
             stoichiometry_range=(scalars.get("lowest_stoichiometry", 0.0), scalars.get("highest_stoichiometry", 1.0)),
+            hysteresis=scalars.get("open_circuit_hysteresis", 0.0),
+            hysteresis_turn=scalars.get("open_circuit_hysteresis_turn", TURN),
         )
+
+
+def _open_circuit_rows(curve: Curve, dilute_below: float) -> Floats:
+    if len(curve.columns) == 2:
+        return ocp_curve(*curve.columns, dilute_below)
+    if dilute_below > 0.0:
+        limit = "galleries are smooth down to x = 0; only a measured table has a dilute end to replace"
+        raise OutsideDomain(Problem(_DILUTE, f"{dilute_below:g}", limit, "leave it out, or write 0"))
+    return gallery_curve(np.column_stack(curve.columns))
 
 
 def _assumed(name: str, value: Value, source: str) -> Leaf:

@@ -53,8 +53,14 @@ def run_parameters(run: Run) -> RunParameters:
         capacity=float(parameters["specimen"].get("capacity_C", passed)),
         tip_potential=float(parameters["pipette"].get("bias_V", 0.0)),
         sample_period=run.dt_ns * 1e-9,
-        particle_radius=_leaf(parameters, "particle_radius"),
+        particle_radius=_titrated_radius(parameters),
     )
+
+
+def _titrated_radius(parameters: Mapping[str, Any]) -> float | None:
+    """Radius [m] of the spheres of one size that have the specimen's surface per volume, which a titration sees."""
+    radius, spread = _leaf(parameters, "particle_radius"), _leaf(parameters, "particle_radius_spread")
+    return radius * float(np.exp(-0.5 * spread**2)) if radius and spread else radius
 
 
 def _leaf(parameters: Mapping[str, Any], name: str) -> float | None:

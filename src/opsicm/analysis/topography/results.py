@@ -145,6 +145,7 @@ def _roughness_result(
 
 F64 = NDArray[np.float64]
 _SMALLEST: Final = 16  # pixels along an edge: a smaller image is not registered
+_NARROWEST: Final = 3  # pixels along an edge: a narrower image has no second differences, which say what is noise
 # Residual with two terraces over that of a plane: less means a step. Without a step, two levels leave 0.60 of Gaussian
 # heights and 0.50 of uniform ones.
 _CLEAR: Final = 0.4
@@ -191,6 +192,9 @@ def step_results(heights: F64) -> list[Result]:
     method = "one tilt and two terraces in one least-squares fit (ISO 5436-1, as an area)"
     if np.isfinite(heights).mean() < 0.5:
         return [failed(_STEP, "nm", method, "no step", "fewer than half of the pixels have a height")]
+    if min(heights.shape) < _NARROWEST:
+        reason = f"{heights.shape[0]} lines of {heights.shape[1]} pixels; {_NARROWEST} along each side are needed"
+        return [failed(_STEP, "nm", method, "no step", reason)]
     bad = scars(heights)
     flags = {"scar_lines": int(bad.any(axis=1).sum())}
     heights = np.where(bad, np.nan, heights)

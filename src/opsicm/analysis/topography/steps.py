@@ -111,8 +111,11 @@ def find_terraces(heights: F64, guard: int = 2, terraces: int = 2) -> NDArray[np
     finite = np.isfinite(heights)
     rows, columns = pixel_grid(heights.shape)
     lags = [max(1, size // 16) for size in heights.shape]
-    down = float(np.nanmedian(heights[lags[0] :] - heights[: -lags[0]])) / lags[0]
-    along = float(np.nanmedian(heights[:, lags[1] :] - heights[:, : -lags[1]])) / lags[1]
+    differences = heights[lags[0] :] - heights[: -lags[0]], heights[:, lags[1] :] - heights[:, : -lags[1]]
+    if not all(np.isfinite(one).any() for one in differences):
+        limit = "no two neighbours along one of the axes have heights"
+        raise OutsideDomain(Problem("terraces", f"{int(finite.sum())} pixels", limit, "record more of the surface"))
+    down, along = (float(np.nanmedian(one)) / lag for one, lag in zip(differences, lags, strict=True))
     labels = np.full(heights.shape, -1, dtype=np.int64)
     level = heights - down * rows - along * columns
     for _ in range(_ROUNDS):
@@ -206,7 +209,8 @@ def terraces_are_smooth(heights: F64, labels: NDArray[np.int64], residual: F64) 
     """Whether a smooth surface describes the pixels of terraces as well as these do: then there is no step.
 
     Schwarz's criterion of one tilt with an offset for each terrace (`residual` of `fit_terraces`) against polynomials
-    of total degree 2 to 5, over the same pixels, as many of which count as the residual's correlation leaves.
+    of total degree 2 to 5, over the same pixels, as many of which count as the residual's correlation leaves. Terms
+    that the pixels do not tell apart, as the fourth power across a strip of four lines, count once.
     """
     use = np.isfinite(residual)
     y, x = (2.0 * g / max(n - 1, 1) - 1.0 for g, n in zip(pixel_grid(heights.shape), heights.shape, strict=True))
@@ -215,7 +219,8 @@ def terraces_are_smooth(heights: F64, labels: NDArray[np.int64], residual: F64) 
     models = [(residual[use], int(labels.max()) + 3)]
     for degree in (2, 3, 4, 5):
         columns = basis[:, degrees <= degree]
-        models.append((h - columns @ _least_squares(columns, h), columns.shape[1]))
+        solution, _, terms, _ = np.linalg.lstsq(columns.T @ columns, columns.T @ h, 1.0 / _WORST_CONDITION)
+        models.append((h - columns @ solution, int(terms)))
     criteria = _criteria(heights.shape, use, models)
     return bool(criteria[0] > min(criteria[1:]) - _BETTER)
 

@@ -14,9 +14,10 @@ from opsicm.physics.cell import kernel as k
 from opsicm.physics.cell.bath_mixing import convection_vector
 from opsicm.physics.cell.grid import bath_grid, particle_grid, relative_area
 from opsicm.physics.cell.parameters import CellParameters
+from opsicm.physics.cell.sizes import RADIUS
 from opsicm.physics.cell.solve import CUT_OFF, march
-from opsicm.physics.cell.trace import TRACE_COLUMNS, Trace, look, march_and_record
-from opsicm.physics.materials.material import Material, mean_volume_change
+from opsicm.physics.cell.trace import TRACE_COLUMNS, Trace, look, march_and_record, mean_of_particles
+from opsicm.physics.materials.material import Material
 
 # -- What a cell is asked to leave out, and how it says that it cannot go on.
 
@@ -82,16 +83,17 @@ def parameter_vector(p: CellParameters, pores: bool, tolerance: float) -> Floats
     v[k.P_SEI_VOLUME] = 1e-9 / p.sei_charge_per_nm / p.internal_area
     v[k.P_SEI_RESISTIVITY] = p.sei_resistance_per_nm / 1e-9 / p.internal_area
     v[k.P_TOLERANCE] = tolerance
+    v[k.P_HYSTERESIS], v[k.P_TURN] = p.material.hysteresis, p.material.hysteresis_turn
     return v
 
 
 class Cell:
     """A half cell with its bath, at rest at `initial_potential` [V vs Li/Li⁺] until told otherwise.
 
-    Lithium in one spherical particle that stands for all, salt along z from the pores to the counter, Butler–Volmer
-    with a double layer, SEI, and a potentiostat. `tolerance` scales the error allowed per step (inf: one step for each
-    `advance`). Assumes a uniform reaction through the thin coating (as SPMe does)
-    and one particle size; fails where the coating's own gradients rule: above about 1C here.
+    Lithium in spherical particles of one size, or of a few sizes that share one potential and one bath; salt along z
+    from the pores to the counter, Butler–Volmer with a double layer, SEI, and a potentiostat. `tolerance` scales the
+    error allowed per step (inf: one step for each `advance`). Assumes a uniform reaction through the thin coating (as
+    SPMe does); fails where the coating's own gradients rule: above about 1C here.
     """
 
     def __init__(
@@ -118,7 +120,9 @@ class Cell:
         self._particle = np.zeros((3, shells + 1))
         self._particle[0, :shells], self._particle[1] = particle.volume, particle.conductance
         self._particle[2, 0] = particle.surface_half
-        self._rate = np.full(shells + 1, p.particle_diffusivity / p.particle_radius**2)
+        self._classes = np.zeros((len(p.sizes), k.CLASS_SIZE))
+        self._classes[:, k.RATE] = p.particle_diffusivity / p.sizes[:, RADIUS] ** 2
+        self._classes[:, k.OF_VOLUME], self._classes[:, k.OF_SURFACE] = p.sizes[:, 1:].T
         self._numbers = parameter_vector(p, grid.n_pores > 0, tolerance)
         self._first_step = np.inf if np.isinf(tolerance) else 1e-3
         self._control = np.zeros(k.CONTROL_SIZE)
@@ -126,10 +130,15 @@ class Cell:
         self._convection = convection_vector(p, self.terms.convection)
         potential = p.initial_potential if initial_potential is None else initial_potential
         x0 = p.material.stoichiometry_at(potential)
-        self._c, self._x = np.full(grid.n, e.concentration), np.full(shells, x0)
+        self._c, self._x = (
+            np.full(grid.n, e.concentration),
+            np.full((len(self._classes), shells + k.PARTICLE_STATE), x0),
+        )
+        self._x[:, shells + k.OWN_CURRENT] = self._x[:, shells + k.BRANCH] = 0.0
         self._mixing = np.ones(grid.n + 1)
-        self._spare = (np.zeros(k.STATE_SIZE), np.zeros(grid.n), np.zeros(shells))
-        self._work, self._particle_work = np.zeros((6, grid.n + 1)), np.zeros((5, shells + 1))
+        self._spare = (np.zeros(k.STATE_SIZE), np.zeros(grid.n), np.zeros_like(self._x))
+        self._work = np.zeros((6, grid.n + 1))
+        self._particle_work = np.zeros((5, shells, len(self._classes)))
         state = np.zeros(k.STATE_SIZE)
         state[k.POTENTIAL] = state[k.INTERFACE] = potential
         state[k.X_SURFACE] = x0
@@ -243,7 +252,7 @@ class Cell:
             self._numbers,
             self._grid,
             self._particle,
-            self._rate,
+            self._classes,
             self._mixing,
             self._convection,
             e.diffusivity_table,
@@ -322,12 +331,12 @@ class Cell:
 
     @property
     def stoichiometry(self) -> float:
-        """Mean x of the particle."""
-        return float(self._particle[0, : self._x.size] @ self._x)
+        """Mean x of the particles."""
+        return self._means[0]
 
     @property
     def surface_stoichiometry(self) -> float:
-        """x at the particle surface."""
+        """x at the particles' surface, its mean over their surface where there are several sizes."""
         return float(self._state[k.X_SURFACE])
 
     @property
@@ -338,8 +347,13 @@ class Cell:
 
     @property
     def volume_change(self) -> float:
-        """Mean of (V − V₀)/V₀ [1] over the particle, not that of the mean x; NaN where nobody has stated it."""
-        return float(mean_volume_change(self._x, self._particle[0], self.parameters.swelling))
+        """Mean of (V − V₀)/V₀ [1] over the particles, not that of the mean x; NaN where nobody has stated it."""
+        return self._means[1]
+
+    @property
+    def _means(self) -> tuple[float, float]:
+        filled, volume = mean_of_particles(self._x, self._particle[0], self._classes, self.parameters.swelling)
+        return float(filled), float(volume)
 
     @property
     def sei_thickness(self) -> float:

@@ -75,8 +75,22 @@ STATE_SIZE: Final = 23
     P_TOLERANCE,
     P_PORE_FACTOR,
     P_X_HIGH,
-) = range(19)
-PARAMETERS_SIZE: Final = 19
+    P_HYSTERESIS,
+    P_TURN,
+) = range(21)
+PARAMETERS_SIZE: Final = 21
+
+# What a class of particles carries along behind its shells: its current per specimen area if all surface were its own
+# [A/m²], x at its surface, which branch of the open-circuit curve it is on (−1 lithiated, 1 delithiated).
+(OWN_CURRENT, OWN_SURFACE, BRANCH) = range(3)
+PARTICLE_STATE: Final = 3
+
+# Places in the row of a class: x at the surface without current and per current; then, behind the bath's places (the
+# row of a single class is the bath's own), −Δx̄ per current, its branch before, what solving for its current needs, and
+# what it is: D_s/R² [1/s], its shares of the volume and of the surface.
+(X_VALUE, X_RESPONSE) = range(2)
+(CHARGE_RESPONSE, OLD_BRANCH, TRIAL, CONDUCTANCE, LOWEST, HIGHEST, RATE, OF_VOLUME, OF_SURFACE) = range(7, 16)
+CLASS_SIZE: Final = 16
 
 # Places in the control vector.
 (MODE, SET_TIME, SET_VALUE, SLOPE, COMPENSATION, RESPONSE_TIME) = range(6)
@@ -144,24 +158,39 @@ def bath_response(
 
 @compiled
 def particle_response(
-    h: float, x: Floats, volume: Floats, conductance: Floats, rate: Floats, areal: float, work: Floats
+    h: float, x: Floats, volume: Floats, conductance: Floats, areal: float, classes: Floats, work: Floats
 ) -> None:
-    """Backward Euler in a sphere, dx/dt = ∇·(rate ∇x), rate = D_s/R² [1/s] at faces; mean x falls by i h/`areal`."""
-    n = x.size
-    lower, diagonal, upper, value, response = work[0, :n], work[1, :n], work[2, :n], work[3, :n], work[4, :n]
-    left = 0.0
-    for k in range(n):
-        right = 0.0
-        if k < n - 1:
-            right = h * conductance[k + 1] * rate[k + 1]
-        lower[k] = -left
-        upper[k] = -right
-        diagonal[k] = volume[k] + left + right
-        value[k] = volume[k] * x[k]
-        response[k] = 0.0
-        left = right
-    response[n - 1] = -h / areal
-    solve_two(lower, diagonal, upper, value, response)
+    """Backward Euler in spheres, dx/dt = ∇·(rate ∇x), rate = D_s/R² [1/s]; value and response in `work`[3] and [4].
+
+    `x` [classes, shells and more], `work` [5, shells, classes]. The mean x of a class falls by i h over its areal
+    capacity, i as if the whole surface were its own.
+    """
+    m, count = volume.size, classes.shape[0]
+    lower, diagonal, upper, value, response = work[0], work[1], work[2], work[3], work[4]
+    # Classes in the inner loop: a class is a chain of divisions, each waiting for the last; none waits for another's.
+    for k in range(m):
+        for j in range(count):
+            left = h * conductance[k] * classes[j, RATE] if k > 0 else 0.0
+            right = h * conductance[k + 1] * classes[j, RATE] if k < m - 1 else 0.0
+            lower[k, j] = -left
+            upper[k, j] = -right
+            diagonal[k, j] = volume[k] + left + right
+            value[k, j] = volume[k] * x[j, k]
+            response[k, j] = 0.0
+    for j in range(count):
+        response[m - 1, j] = -h / (areal * classes[j, OF_VOLUME] / classes[j, OF_SURFACE])
+    for k in range(1, m):
+        for j in range(count):
+            w = lower[k, j] / diagonal[k - 1, j]
+            diagonal[k, j] -= w * upper[k - 1, j]
+            value[k, j] -= w * value[k - 1, j]
+    for j in range(count):
+        value[m - 1, j] /= diagonal[m - 1, j]
+        response[m - 1, j] /= diagonal[m - 1, j]
+    for k in range(m - 2, -1, -1):
+        for j in range(count):
+            value[k, j] = (value[k, j] - upper[k, j] * value[k + 1, j]) / diagonal[k, j]
+            response[k, j] = -upper[k, j] * response[k + 1, j] / diagonal[k, j]
 
 
 @compiled
@@ -180,6 +209,38 @@ def interface_potential(
     two_thermal = 2.0 * parameters[P_THERMAL]
     value = U + two_thermal * np.arcsinh(u) + i * film
     return value, slope * dx + two_thermal * du / np.sqrt(1.0 + u * u) + film
+
+
+@compiled
+def branch_after(shift: float, branch: float, parameters: Floats) -> tuple[float, float]:
+    """(branch, its slope in `shift`) of a particle on `branch` [−1 … 1] whose mean x has fallen by `shift` [1].
+
+    dh/dq = (sign(dq) − h)/Γ with q = −x̄, solved exactly over the step: h tends to 1 on delithiation and to −1 on
+    lithiation, and stays where it is at rest. It rises with the shift everywhere, so that the interface's potential
+    stays monotone in the current; its slope jumps where the current turns round.
+    """
+    turn = parameters[P_TURN]
+    if shift >= 0.0:
+        left = (1.0 - branch) * np.exp(-shift / turn)
+        return 1.0 - left, left / turn
+    left = (1.0 + branch) * np.exp(shift / turn)
+    return left - 1.0, left / turn
+
+
+@compiled
+def class_potential(
+    i: float, of_class: Floats, c: float, parameters: Floats, ocp: Floats, film: float
+) -> tuple[float, float]:
+    """ψ and dψ/di of a class of particles at its current `i`: `interface_potential` on its branch of the curve."""
+    dx = of_class[X_RESPONSE]
+    psi, slope = interface_potential(i, of_class[X_VALUE] + dx * i, dx, c, parameters, ocp, film)
+    half_gap = parameters[P_HYSTERESIS]
+    if half_gap > 0.0:
+        per_current = of_class[CHARGE_RESPONSE]
+        branch, steepness = branch_after(per_current * i, of_class[OLD_BRANCH], parameters)
+        psi += half_gap * branch
+        slope += half_gap * steepness * per_current
+    return psi, slope
 
 
 @compiled

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opsicm.core.errors import OutsideDomain, Problem
 from opsicm.physics.cell.electrolyte import Electrolyte
+from opsicm.physics.cell.sizes import size_classes
 from opsicm.physics.materials.material import STILL, UNKNOWN, Material
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,7 @@ _POSITIVE: Final = (
 )
 _NOT_NEGATIVE: Final = (
     "reference_height",
+    "particle_radius_spread",
     "film_resistance",
     "double_layer_capacitance",
     "response_time",
@@ -51,11 +53,12 @@ class CellParameters:
     """Half cell: a porous specimen of one `material` at z < 0, a bath of `bath_depth`, a Li counter, a Li reference.
 
     Lengths [m], `loading` [kg/m²] of coating, `disk_radius` [m] inf for a slab, `film_resistance` and
-    `exchange_current_density` per particle surface, `response_time` [s] of the potentiostat, `facing` 1 for a specimen
-    that looks up and −1 for one that looks down, `counter_above` 1 for a counter parallel to it and 0 for one at the
-    side. SEI numbers are per particle surface: `sei_rate` [A/m²] at `sei_potential` [V], `sei_charge_per_nm` [C/m²],
-    `sei_resistance_per_nm` [Ω m²]. `swelling_factor` [1] turns the material's volume change into thickness,
-    `irreversible_factor` [1] the SEI's volume.
+    `exchange_current_density` per particle surface. Half of the volume lies below `particle_radius`, and
+    `particle_radius_spread` [1] is the standard deviation of ln R by volume. `response_time` [s] of the potentiostat,
+    `facing` 1 for a specimen that looks up and −1 for one that looks down, `counter_above` 1 for a counter parallel to
+    it and 0 for one at the side. SEI numbers are per particle surface: `sei_rate` [A/m²] at `sei_potential` [V],
+    `sei_charge_per_nm` [C/m²], `sei_resistance_per_nm` [Ω m²]. `swelling_factor` [1] turns the material's volume change
+    into thickness, `irreversible_factor` [1] the SEI's volume.
     """
 
     electrolyte: Electrolyte
@@ -71,6 +74,7 @@ class CellParameters:
     disk_radius: float
     particle_diffusivity: float
     particle_radius: float
+    particle_radius_spread: float
     exchange_current_density: float
     film_resistance: float
     double_layer_capacitance: float
@@ -122,8 +126,14 @@ class CellParameters:
 
     @property
     def internal_area(self) -> float:
-        """Particle surface per specimen area [1]: 3 V/R with V = volume of the material per area."""
-        return 3.0 * self.loading * self.active_fraction / self.material.density / self.particle_radius
+        """Particle surface per specimen area [1]: 3 V⟨1/R⟩ with V = volume of the material per area."""
+        per_radius = 3.0 * self.loading * self.active_fraction / self.material.density / self.particle_radius
+        return per_radius * float(np.exp(0.5 * self.particle_radius_spread**2))
+
+    @property
+    def sizes(self) -> Floats:
+        """The classes of particles, rows of `sizes.size_classes`."""
+        return size_classes(self.particle_radius, self.particle_radius_spread)
 
     @property
     def swelling(self) -> Floats:

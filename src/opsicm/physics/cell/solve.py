@@ -12,13 +12,16 @@ from opsicm.core.constants import FARADAY
 from opsicm.physics.cell.bath_mixing import mixing_factors
 from opsicm.physics.cell.electrolyte import TABLE_END, table_value
 from opsicm.physics.cell.kernel import (
+    BRANCH,
     C_REFERENCE,
     C_SPECIMEN,
     C_SURFACE,
     CHARGE,
     CHARGE_F,
+    CHARGE_RESPONSE,
     CHARGE_SEI,
     COMPENSATION,
+    CONDUCTANCE,
     CURRENT,
     D_C,
     D_CURRENT,
@@ -27,12 +30,19 @@ from opsicm.physics.cell.kernel import (
     DEPLETED_COUNTER,
     DEPLETED_SPECIMEN,
     FARADAIC,
+    HIGHEST,
     HISTORY,
     INTERFACE,
     LAST_STEP,
+    LOWEST,
     MODE,
     NEXT_STEP,
+    OF_SURFACE,
+    OF_VOLUME,
     OK,
+    OLD_BRANCH,
+    OWN_CURRENT,
+    OWN_SURFACE,
     P_AREAL,
     P_CAPACITANCE,
     P_FILM,
@@ -46,9 +56,11 @@ from opsicm.physics.cell.kernel import (
     P_X_HIGH,
     P_X_LOW,
     P_Z_REFERENCE,
+    PARTICLE_STATE,
     POTENTIAL,
     POTENTIOSTAT,
     R_BATH,
+    RATE,
     RESPONSE_TIME,
     SALT_TOO_HIGH,
     SEI,
@@ -59,10 +71,14 @@ from opsicm.physics.cell.kernel import (
     STEPS,
     STOICHIOMETRY,
     TIME,
+    TRIAL,
     UNSTABLE_COMPENSATION,
+    X_RESPONSE,
     X_SURFACE,
+    X_VALUE,
     bath_response,
-    interface_potential,
+    branch_after,
+    class_potential,
     ohmic_integral,
     particle_response,
     sei_current,
@@ -78,34 +94,44 @@ _PATIENCE: Final = 20  # steps by Newton before every other one halves the brack
 _C_EDGE: Final = 1e-6
 _SMALLEST_STEP: Final = 1e-6  # [s]
 _SALT_LIMIT: Final = TABLE_END
+_OFF: Final = 1e-4  # [V or A/m²] that a root may be off by: more, and the bracket has closed on one of its ends
+# Newton's next error is the square of its last change: at these it is rounding.
+_SETTLED: Final = 1e-6  # [1]
+_SETTLED_CURRENT: Final = 1e-7  # [A/m²]
 
 
 @compiled
-def residual(
-    i_f: float, h: float, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
-) -> tuple[float, float, float, float, float, float]:
-    """What the control law is off by at intercalation current `i_f` [A/m²]: (residual, slope, i, ψ, E, i_SEI).
+def control_error(
+    h: float,
+    psi: float,
+    dpsi: float,
+    i_f: float,
+    di_f: float,
+    linear: Floats,
+    state: Floats,
+    control: Floats,
+    parameters: Floats,
+) -> tuple[float, float, float, float, float]:
+    """What the control law is off by at ψ and intercalation current `i_f` [A/m²]: (error, slope, i, E, i_SEI).
 
-    `linear` holds value and response of x_s, c at the specimen and c at the reference, then the bath's ohmic integral.
+    `dpsi` and `di_f` are their slopes in the unknown, which is one of the two. `linear` holds value and response of
+    x_s, c at the specimen and c at the reference, then the bath's ohmic integral.
     Potentiostat:  ψ + i R − U_d ln(c_ref/c_el) − E_applied [V]; galvanostat:  i − i_set [A/m²].
     """
-    x = linear[0] + linear[1] * i_f
-    film = parameters[P_FILM] + parameters[P_SEI_RESISTIVITY] * state[SEI]
-    psi, dpsi = interface_potential(i_f, x, linear[1], state[C_SPECIMEN], parameters, ocp, film)
     i_sei, dsei = sei_current(psi, h, state[SEI], parameters)
     capacitive = parameters[P_CAPACITANCE] / h
     i = i_f + capacitive * (psi - state[INTERFACE]) + i_sei
-    di = 1.0 + (capacitive + dsei) * dpsi
+    di = di_f + (capacitive + dsei) * dpsi
     c_el = linear[2] + linear[3] * i
     c_ref = linear[4] + linear[5] * i
     R = linear[6] + parameters[P_PORE_R]
     if control[MODE] != POTENTIOSTAT:
         E = psi + i * R - parameters[P_UD] * np.log(max(c_ref, _C_EDGE) / max(c_el, _C_EDGE))
-        return i - control[SET_VALUE], di, i, psi, E, i_sei
+        return i - control[SET_VALUE], di, i, E, i_sei
     if c_el <= _C_EDGE:
-        return -1e3, 0.0, i, psi, 0.0, i_sei
+        return -1e3, 0.0, i, 0.0, i_sei
     if c_ref <= _C_EDGE:
-        return 1e3, 0.0, i, psi, 0.0, i_sei
+        return 1e3, 0.0, i, 0.0, i_sei
     E = psi + i * R - parameters[P_UD] * np.log(c_ref / c_el)
     set_point = control[SET_VALUE] + control[SLOPE] * (state[TIME] + h - control[SET_TIME])
     weight = 1.0
@@ -113,7 +139,28 @@ def residual(
         weight = 1.0 - np.exp(-h / control[RESPONSE_TIME])
     applied = state[POTENTIAL] + weight * (set_point + control[COMPENSATION] * i - state[POTENTIAL])
     dE = dpsi + di * (R - parameters[P_UD] * (linear[5] / c_ref - linear[3] / c_el))
-    return E - applied, dE - weight * control[COMPENSATION] * di, i, psi, applied, i_sei
+    return E - applied, dE - weight * control[COMPENSATION] * di, i, applied, i_sei
+
+
+@compiled
+def residual(
+    i_f: float, h: float, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
+) -> tuple[float, float, float, float, float, float]:
+    """`control_error` of one size of particles, at intercalation current `i_f`: (error, slope, i, ψ, E, i_SEI)."""
+    film = parameters[P_FILM] + parameters[P_SEI_RESISTIVITY] * state[SEI]
+    psi, dpsi = class_potential(i_f, linear, state[C_SPECIMEN], parameters, ocp, film)
+    value, slope, i, E, i_sei = control_error(h, psi, dpsi, i_f, 1.0, linear, state, control, parameters)
+    return value, slope, i, psi, E, i_sei
+
+
+@compiled
+def without_root(i: float, slope: float, linear: Floats) -> int:
+    """Why a step has no root with x in its range and salt left: its bracket has closed on one of its ends."""
+    if linear[2] + linear[3] * i <= 2.0 * _C_EDGE:
+        return DEPLETED_SPECIMEN
+    if linear[4] + linear[5] * i <= 2.0 * _C_EDGE:
+        return DEPLETED_COUNTER
+    return UNSTABLE_COMPENSATION if slope <= 0.0 else STOICHIOMETRY
 
 
 @compiled
@@ -145,18 +192,137 @@ def solve_current(
             settled = True
             break
     value, slope, i, psi, E, i_sei = residual(guess, h, linear, state, control, parameters, ocp)
-    if not settled or abs(value) > 1e-4:
-        # The bracket closed on one of its ends: there is no root with x in its range and salt left.
-        if linear[2] + linear[3] * i <= 2.0 * _C_EDGE:
-            return DEPLETED_SPECIMEN, guess, i, psi, E, i_sei
-        if linear[4] + linear[5] * i <= 2.0 * _C_EDGE:
-            return DEPLETED_COUNTER, guess, i, psi, E, i_sei
-        if slope <= 0.0:
-            return UNSTABLE_COMPENSATION, guess, i, psi, E, i_sei
-        return STOICHIOMETRY, guess, i, psi, E, i_sei
+    if not settled or abs(value) > _OFF:
+        return without_root(i, slope, linear), guess, i, psi, E, i_sei
     if slope <= 0.0:
         return UNSTABLE_COMPENSATION, guess, i, psi, E, i_sei
     return OK, guess, i, psi, E, i_sei
+
+
+@compiled
+def class_current(psi: float, of_class: Floats, c: float, parameters: Floats, ocp: Floats, film: float) -> None:
+    """The current at which a class of particles has the potential ψ, and di/dψ, into its TRIAL and CONDUCTANCE.
+
+    Newton inside the material's range of x. Beyond what the class can take it stays at that end, whatever ψ is.
+    """
+    low, high = of_class[LOWEST], of_class[HIGHEST]
+    guess = of_class[TRIAL]
+    width = high - low
+    slope = 1.0
+    for attempt in range(200):
+        value, slope = class_potential(guess, of_class, c, parameters, ocp, film)
+        if value > psi:
+            high = guess
+        else:
+            low = guess
+        new = guess + (psi - value) / slope
+        if (attempt > _PATIENCE and attempt % 2 == 1) or not low <= new <= high:
+            new = 0.5 * (low + high)
+        change = abs(new - guess)
+        guess = new
+        if change <= 1e-10 * abs(guess) + 1e-10 or high - low <= 1e-14 * width:
+            break
+    of_class[TRIAL], of_class[CONDUCTANCE] = guess, 1.0 / slope
+
+
+@compiled
+def solve_classes(
+    h: float, classes: Floats, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
+) -> tuple[int, float, float, float, float, float]:
+    """As `solve_current`, for particles of several sizes that share one ψ; the currents of the `classes` into TRIAL.
+
+    Newton in ψ and all currents at once: the matrix is an arrow, so a step of it is one step of each class towards ψ,
+    then one of ψ for all. Should that not settle, ψ is bracketed and each class solved for it: slower, and never lost.
+    """
+    film = parameters[P_FILM] + parameters[P_SEI_RESISTIVITY] * state[SEI]
+    c = state[C_SPECIMEN]
+    n = classes.shape[0]
+    psi = state[INTERFACE]
+    value, slope, i, E, i_sei, total = 0.0, 1.0, 0.0, 0.0, 0.0, 0.0
+    settled = False
+    for _ in range(_PATIENCE):
+        total, conductance, settled = 0.0, 0.0, True
+        for k in range(n):
+            one = classes[k]
+            there, steepness = class_potential(one[TRIAL], one, c, parameters, ocp, film)
+            new = one[TRIAL] + (psi - there) / steepness
+            settled = settled and abs(new - one[TRIAL]) <= _SETTLED * abs(new) + _SETTLED_CURRENT
+            one[TRIAL] = inside(new, one)
+            one[CONDUCTANCE] = 1.0 / steepness
+            total += classes[k, OF_SURFACE] * one[TRIAL]
+            conductance += classes[k, OF_SURFACE] * one[CONDUCTANCE]
+        value, slope, i, E, i_sei = control_error(h, psi, 1.0, total, conductance, linear, state, control, parameters)
+        if not slope > 0.0:
+            settled = False
+            break
+        change = -value / slope
+        psi += change
+        for k in range(n):
+            step = classes[k, CONDUCTANCE] * change
+            settled = settled and abs(step) <= _SETTLED * abs(classes[k, TRIAL]) + _SETTLED_CURRENT
+            classes[k, TRIAL] = inside(classes[k, TRIAL] + step, classes[k])
+        if settled:
+            break
+    if not settled:
+        psi, settled = bracketed_potential(h, classes, linear, state, control, parameters, ocp)
+    total, conductance = 0.0, 0.0
+    for k in range(n):
+        total += classes[k, OF_SURFACE] * classes[k, TRIAL]
+        conductance += classes[k, OF_SURFACE] * classes[k, CONDUCTANCE]
+    value, slope, i, E, i_sei = control_error(h, psi, 1.0, total, conductance, linear, state, control, parameters)
+    if not settled or not abs(value) <= _OFF:
+        return without_root(i, slope, linear), total, i, psi, E, i_sei
+    if slope <= 0.0:
+        return UNSTABLE_COMPENSATION, total, i, psi, E, i_sei
+    return OK, total, i, psi, E, i_sei
+
+
+@compiled
+def inside(current: float, of_class: Floats) -> float:
+    """`current`, or half of the way from the present one to the end of the range that it has left."""
+    if current <= of_class[LOWEST]:
+        return 0.5 * float(of_class[TRIAL] + of_class[LOWEST])
+    if current >= of_class[HIGHEST]:
+        return 0.5 * float(of_class[TRIAL] + of_class[HIGHEST])
+    return current
+
+
+@compiled
+def bracketed_potential(
+    h: float, classes: Floats, linear: Floats, state: Floats, control: Floats, parameters: Floats, ocp: Floats
+) -> tuple[float, bool]:
+    """(ψ, whether it settled), between the potentials at which every class is full and at which every one is empty."""
+    film = parameters[P_FILM] + parameters[P_SEI_RESISTIVITY] * state[SEI]
+    c = state[C_SPECIMEN]
+    low, high = 1e30, -1e30
+    for k in range(classes.shape[0]):
+        one = classes[k]
+        low = min(low, class_potential(one[LOWEST], one, c, parameters, ocp, film)[0])
+        high = max(high, class_potential(one[HIGHEST], one, c, parameters, ocp, film)[0])
+    psi = min(max(state[INTERFACE], low), high)
+    width = high - low
+    for attempt in range(200):
+        total, conductance = 0.0, 0.0
+        for k in range(classes.shape[0]):
+            class_current(psi, classes[k], c, parameters, ocp, film)
+            total += classes[k, OF_SURFACE] * classes[k, TRIAL]
+            conductance += classes[k, OF_SURFACE] * classes[k, CONDUCTANCE]
+        value, slope = control_error(h, psi, 1.0, total, conductance, linear, state, control, parameters)[:2]
+        if value > 0.0:
+            high = psi
+        else:
+            low = psi
+        new = psi - value / slope if slope > 0.0 else high + 1.0
+        if (attempt > _PATIENCE and attempt % 2 == 1) or not low <= new <= high:
+            new = 0.5 * (low + high)
+        change = abs(new - psi)
+        psi = new
+        settled = change * conductance <= 1e-10 * abs(total) + 1e-9 and change <= 1e-11
+        if settled or high - low <= 1e-14 * width:
+            for k in range(classes.shape[0]):
+                class_current(psi, classes[k], c, parameters, ocp, film)
+            return psi, True
+    return psi, False
 
 
 @compiled
@@ -172,7 +338,7 @@ def trial_step(
     parameters: Floats,
     grid: Floats,
     particle: Floats,
-    rate: Floats,
+    classes: Floats,
     mixing: Floats,
     D_table: Floats,
     kappa_table: Floats,
@@ -184,18 +350,25 @@ def trial_step(
     """One backward-Euler step of `h` [s] from (state, c, x) into (new_state, new_c, new_x); an outcome.
 
     `grid` rows: centres, faces, volume, conductance, source, area ([·, n + 1]); `particle` rows: volume, conductance.
-    `first` is the first cell of the free bath: cells below it are pores.
+    `x` and `classes` have a row for each class of particles. `first` is the first cell of the free bath: cells below it
+    are pores.
     """
-    n, m = c.size, x.size
+    n, m = c.size, x.shape[1] - PARTICLE_STATE
     centres, volume, source, area = grid[0, :n], grid[2, :n], grid[4, :n], grid[5, :n]
     faces, conductance = grid[1], grid[3]
     gain = (1.0 - parameters[P_TRANSFERENCE]) / FARADAY
     bath_response(h, c, volume, conductance, source, mixing, D_table, gain, work)
-    particle_response(h, x, particle[0, :m], particle[1], rate, parameters[P_AREAL], particle_work)
+    particle_response(h, x, particle[0, :m], particle[1], parameters[P_AREAL], classes, particle_work)
+    for k in range(classes.shape[0]):
+        one = classes[k]
+        areal = parameters[P_AREAL] * one[OF_VOLUME] / one[OF_SURFACE]
+        one[X_VALUE] = particle_work[3, m - 1, k]
+        one[X_RESPONSE] = particle_work[4, m - 1, k] - particle[2, 0] / (3.0 * areal * one[RATE])
+        one[CHARGE_RESPONSE], one[OLD_BRANCH] = h / areal, x[k, m + BRANCH]
     value, response = work[3, :n], work[4, :n]
     linear = work[5]
-    linear[0] = particle_work[3, m - 1]
-    linear[1] = particle_work[4, m - 1] - particle[2, 0] / (3.0 * parameters[P_AREAL] * rate[m])
+    for k in (X_VALUE, X_RESPONSE, CHARGE_RESPONSE, OLD_BRANCH):
+        linear[k] = classes[0, k]
     if first == 0:
         linear[2] = value[0]
         linear[3] = response[0] + gain * (centres[0] - faces[0]) / (table_value(c[0], D_table) * mixing[0])
@@ -207,7 +380,17 @@ def trial_step(
     linear[4] = value_at(parameters[P_Z_REFERENCE], centres, value, value[first], first)
     linear[5] = value_at(parameters[P_Z_REFERENCE], centres, response, response[first], first)
     linear[6] = ohmic_integral(0.0, parameters[P_Z_REFERENCE], c, faces, area, kappa_table, first)
-    outcome, i_f, i, psi, E, i_sei = solve_current(h, linear, state, control, parameters, ocp)
+    if classes.shape[0] == 1:
+        outcome, i_f, i, psi, E, i_sei = solve_current(h, linear, state, control, parameters, ocp)
+        classes[0, TRIAL] = i_f
+    else:
+        for k in range(classes.shape[0]):
+            one = classes[k]
+            one[LOWEST] = (parameters[P_X_HIGH] - _X_EDGE - one[X_VALUE]) / one[X_RESPONSE]
+            one[HIGHEST] = (parameters[P_X_LOW] + _X_EDGE - one[X_VALUE]) / one[X_RESPONSE]
+            one[TRIAL] = 0.0
+            one[TRIAL] = inside(x[k, m + OWN_CURRENT], one)
+        outcome, i_f, i, psi, E, i_sei = solve_classes(h, classes, linear, state, control, parameters, ocp)
     if outcome != OK:
         return outcome
     lowest, lowest_at, highest = 1e30, 0, 0.0
@@ -220,9 +403,17 @@ def trial_step(
         return DEPLETED_SPECIMEN if lowest_at < n // 2 else DEPLETED_COUNTER
     if highest > _SALT_LIMIT:
         return SALT_TOO_HIGH
-    for k in range(m):
-        new_x[k] = particle_work[3, k] + i_f * particle_work[4, k]
     new_state[:] = state
+    new_state[X_SURFACE] = 0.0
+    for j in range(classes.shape[0]):
+        one = classes[j]
+        own = one[TRIAL]
+        for k in range(m):
+            new_x[j, k] = particle_work[3, k, j] + own * particle_work[4, k, j]
+        new_x[j, m + OWN_CURRENT] = own
+        new_x[j, m + OWN_SURFACE] = one[X_VALUE] + one[X_RESPONSE] * own
+        new_x[j, m + BRANCH] = branch_after(one[CHARGE_RESPONSE] * own, one[OLD_BRANCH], parameters)[0]
+        new_state[X_SURFACE] += one[OF_SURFACE] * new_x[j, m + OWN_SURFACE]
     new_state[TIME] = state[TIME] + h
     new_state[POTENTIAL], new_state[CURRENT], new_state[FARADAIC], new_state[INTERFACE] = E, i, i_f, psi
     new_state[CHARGE] = state[CHARGE] + h * i
@@ -230,7 +421,6 @@ def trial_step(
     new_state[CHARGE_SEI] = state[CHARGE_SEI] + h * i_sei
     new_state[SEI_CURRENT] = i_sei
     new_state[SEI] = state[SEI] - parameters[P_SEI_VOLUME] * h * i_sei
-    new_state[X_SURFACE] = linear[0] + linear[1] * i_f
     new_state[C_SPECIMEN] = linear[2] + linear[3] * i
     new_state[C_SURFACE] = new_state[C_SPECIMEN]
     if first > 0:
@@ -273,7 +463,7 @@ def march(
     parameters: Floats,
     grid: Floats,
     particle: Floats,
-    rate: Floats,
+    classes: Floats,
     mixing: Floats,
     convection: Floats,
     D_table: Floats,
@@ -307,7 +497,7 @@ def march(
                 parameters,
                 grid,
                 particle,
-                rate,
+                classes,
                 mixing,
                 D_table,
                 kappa_table,

@@ -13,8 +13,10 @@ from opsicm.physics.cell.kernel import (
     C_SURFACE,
     CHARGE,
     CURRENT,
+    OF_VOLUME,
     OK,
     P_Z_REFERENCE,
+    PARTICLE_STATE,
     POTENTIAL,
     SEI,
     TIME,
@@ -101,6 +103,20 @@ def look(
 
 
 @compiled
+def mean_of_particles(x: Floats, shells: Floats, classes: Floats, swelling: Floats) -> tuple[float, float]:
+    """Mean by volume of x [1] and of (V − V₀)/V₀ [1] over classes and shells; `shells` are the shares of the shells."""
+    m = x.shape[1] - PARTICLE_STATE
+    filled, volume = 0.0, 0.0
+    for j in range(classes.shape[0]):
+        own = 0.0
+        for k in range(m):
+            own += shells[k] * x[j, k]
+        filled += classes[j, OF_VOLUME] * own
+        volume += classes[j, OF_VOLUME] * mean_volume_change(x[j, :m], shells, swelling)
+    return filled, volume
+
+
+@compiled
 def march_and_record(
     dt: float,
     rows: Floats,
@@ -118,7 +134,7 @@ def march_and_record(
     parameters: Floats,
     grid: Floats,
     particle: Floats,
-    rate: Floats,
+    classes: Floats,
     mixing: Floats,
     convection: Floats,
     D_table: Floats,
@@ -143,7 +159,7 @@ def march_and_record(
             parameters,
             grid,
             particle,
-            rate,
+            classes,
             mixing,
             convection,
             D_table,
@@ -155,11 +171,8 @@ def march_and_record(
         )
         out = rows[row]
         out[0], out[1], out[2], out[3] = state[TIME], state[POTENTIAL], state[CURRENT], state[CHARGE]
-        total = 0.0
-        for m in range(x.size):
-            total += particle[0, m] * x[m]
-        out[4], out[5] = total, state[X_SURFACE]
-        out[6], out[7] = mean_volume_change(x, particle[0], swelling), state[SEI]
+        out[4], out[6] = mean_of_particles(x, particle[0], classes, swelling)
+        out[5], out[7] = state[X_SURFACE], state[SEI]
         look(heights, centres, state, c, parameters, grid, kappa_table, first, out[TRACE_COLUMNS:])
         if outcome != OK:
             return outcome, row + 1

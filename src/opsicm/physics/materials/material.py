@@ -18,6 +18,9 @@ UNKNOWN: Final = np.array([[0.0, np.nan], [1.0, np.nan]])
 STILL: Final = np.array([[0.0, 0.0], [1.0, 0.0]])
 """Swelling rows of an electrode that is said not to swell."""
 
+TURN: Final = 0.02
+"""Change of x [1] over which a loop turns, where nobody has stated it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -26,7 +29,9 @@ class Material:
     `ocp` are rows of `open_circuit.ocp_curve`; `swelling` rows (x, (V − V₀)/V₀) [n, 2] with x rising, straight between
     them and constant beyond, V₀ any fixed volume, None where nobody has stated it; `stages` named compositions in
     order of x, empty for a solid solution; `density` [kg/m³]; `specific_capacity` [C/kg] between x = 0 and 1. Curves
-    hold, and the host stays one, within `stoichiometry_range`. Assumes one curve for both directions, no hysteresis.
+    hold, and the host stays one, within `stoichiometry_range`. `ocp` is the middle of a loop whose branches lie
+    `hysteresis` [V] above it on delithiation and below it on lithiation, at every x; after `hysteresis_turn` [1] of x
+    1/e of the way from one to the other is left.
     """
 
     name: str
@@ -37,6 +42,8 @@ class Material:
     density: float
     specific_capacity: float
     stoichiometry_range: tuple[float, float] = (0.0, 1.0)
+    hysteresis: float = 0.0
+    hysteresis_turn: float = TURN
 
     def __post_init__(self) -> None:
         problems = [
@@ -44,6 +51,12 @@ class Material:
             for name, value in (("solid_density", self.density), ("specific_capacity", self.specific_capacity))
             if not value > 0.0
         ]
+        if not self.hysteresis >= 0.0:
+            limit = "half of the gap is not negative: delithiation is the upper branch"
+            problems.append(Problem("open_circuit_hysteresis", f"{self.hysteresis:g} V", limit, "check its sign"))
+        if not self.hysteresis_turn > 0.0:
+            value, limit = f"{self.hysteresis_turn:g}", "the change of x that turns it is positive"
+            problems.append(Problem("open_circuit_hysteresis_turn", value, limit, "check its sign and its unit"))
         low, high = self.stoichiometry_range
         if not 0.0 <= low < high <= 1.0:
             limit = "the range of x lies within 0–1, its lower end first"

@@ -3,6 +3,9 @@
 A measured curve is digitised: it has noise, and a rise in it would make an equilibrium unstable. So points that rise
 are pooled (isotonic regression, which changes nothing where the data already fall), a monotone cubic (PCHIP) joins
 the nodes, and both ends continue as an equilibrium must: to +∞ as x → 0 and to −∞ as x → 1.
+
+Where U is steep a digitised x has noise too, and a falling table turns it into waves of dx/dU: peaks of a voltammogram
+that the material does not have. `dilute_below` replaces that end by one smooth branch fitted to its points.
 """
 
 from __future__ import annotations
@@ -18,15 +21,19 @@ from opsicm.core.compiled import compiled
 from opsicm.core.errors import OutsideDomain, Problem
 
 Floats = NDArray[np.float64]
+_DILUTEST: Final = 1e-4  # [1] where the rows of a fitted dilute branch end
+_DILUTE_RATIO: Final = 1.2  # of x between two of them: the cubic between errs by 4e-4 of the slope at most
 UPPER_JOIN: Final = 0.995  # [1] stoichiometry where the site-exhaustion tail begins
 THERMAL_VOLTAGE: Final = 0.0256926  # [V] RT/F at 298.15 K: entropy of the last sites, width of a gallery
 
 
-def ocp_curve(stoichiometry: ArrayLike, potential: ArrayLike) -> Floats:
+def ocp_curve(stoichiometry: ArrayLike, potential: ArrayLike, dilute_below: float = 0.0) -> Floats:
     """Rows (x, U [V], dU/dx [V]) of a strictly falling cubic through a measured curve; shape [n, 3].
 
     `stoichiometry` [1] rises strictly and lies in 0–1; `potential` [V vs Li/Li⁺]. A first point at x = 0 is dropped:
-    U has no finite value there. Fails (raises) with fewer than four points after pooling.
+    U has no finite value there. With `dilute_below` [1] the points below the last one that does not exceed it give way
+    to `dilute_branch`; 0 keeps them all. Fails (raises) with fewer than four points after pooling, or without three
+    below the join.
     """
     x, u = np.asarray(stoichiometry, dtype=np.float64), np.asarray(potential, dtype=np.float64)
     if x.ndim != 1 or x.shape != u.shape or not np.all(np.diff(x) > 0.0) or x[0] < 0.0 or x[-1] > 1.0:
@@ -44,7 +51,37 @@ def ocp_curve(stoichiometry: ArrayLike, potential: ArrayLike) -> Floats:
     inside = np.append(nodes[nodes < UPPER_JOIN], min(UPPER_JOIN, nodes[-1]))
     inside = np.unique(inside)
     slopes = np.minimum(cubic.derivative()(inside), -1e-4)  # a flat stage would leave the Newton step without a slope
-    return np.column_stack([inside, cubic(inside), slopes])
+    rows = np.column_stack([inside, cubic(inside), slopes])
+    if dilute_below <= 0.0:
+        return rows
+    join = int(np.searchsorted(inside, dilute_below, side="right")) - 1
+    if join < 3 or join > inside.size - 2:
+        limit = (
+            f"the table has points from x = {inside[0]:.3g} to {inside[-1]:.3g}, and three at least lie below the join"
+        )
+        remedy = "give a stoichiometry inside, or 0 to keep the table as it is"
+        raise OutsideDomain(Problem("open_circuit_dilute_below", f"{dilute_below:g}", limit, remedy))
+    below = x < inside[join]
+    return np.vstack([dilute_branch(x[below], u[below], rows[join]), rows[join:]])
+
+
+def dilute_branch(stoichiometry: Floats, potential: Floats, join: Floats) -> Floats:
+    """Rows (x, U, dU/dx) of U = U_j + b ln(x/x_j) + q ln²(x/x_j), b = x_j U_j', up to the row `join` (left out).
+
+    The first two terms are the isotherm of sites whose energies are spread exponentially, by −b (Freundlich's; 25.7 meV
+    would be sites that are all alike, carbons show 200 meV); the third lets the spread change with the filling. Value
+    and slope at the join are the table's, so that q ≥ 0 alone is fitted, by least squares in U to the points below it
+    (`stoichiometry` [1], `potential` [V], both [n]). −dx/dU = x/(−b − 2q ln(x/x_j)) rises with x for every such b and
+    q: one branch, no peak. Fails where sites of another kind fill below the join: it smooths them away.
+    """
+    x_join, u_join, slope = join
+    b = x_join * slope
+    L = np.log(stoichiometry / x_join)
+    q = max(0.0, float((potential - u_join - b * L) @ L**2 / (L**2 @ L**2)))
+    count = int(np.ceil(np.log(x_join / _DILUTEST) / np.log(_DILUTE_RATIO)))
+    L = np.log(_DILUTEST / x_join) * np.arange(count, 0, -1) / count
+    x = x_join * np.exp(L)
+    return np.column_stack([x, u_join + b * L + q * L**2, (b + 2.0 * q * L) / x])
 
 
 @compiled

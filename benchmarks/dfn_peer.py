@@ -37,12 +37,16 @@ def peer() -> Any | None:
         return None
 
 
-def cell_parameters() -> CellNumbers:
-    """The package's default set with the reference at the counter and nothing that the DFN lacks."""
-    # One size of particles and one curve for both directions, which is the table's own down to its first point.
-    particles = {"particle_radius_spread": 0.0, "open_circuit_hysteresis": 0.0, "open_circuit_dilute_below": 0.0}
-    bath = {"bath_depth": BATH, "reference_height": BATH}
-    changes = {**bath, **particles, "double_layer_capacitance": 0.0, "sei_rate": 0.0}
+def cell_parameters(*, particles: bool = False) -> CellNumbers:
+    """The package's default set with the reference at the counter and nothing that the DFN lacks.
+
+    With `particles` it keeps its sizes and its hysteresis: what a step costs with them, not what the peer solves.
+    """
+    changes = {"bath_depth": BATH, "reference_height": BATH, "double_layer_capacitance": 0.0, "sei_rate": 0.0}
+    if not particles:
+        # One size of particles and one curve for both directions, which is the table's own down to its first point.
+        lacking = ("particle_radius_spread", "open_circuit_hysteresis", "open_circuit_dilute_below")
+        changes |= dict.fromkeys(lacking, 0.0)
     chosen = parameter_set(DEFAULT_SET).with_leaves(changes)
     return chosen.values, {name: leaf.si for name, leaf in chosen.leaves.items() if isinstance(leaf.value, float)}
 

@@ -95,8 +95,9 @@ REASONS: Final[dict[str, str]] = {
     "E9.onset": (
         "Where the twin's height begins to rise is a property of the open-circuit curve that it was given: above "
         "0.28 V that is one logarithmic branch, fitted to the dilute points of a digitised table. It marks no "
-        "potential: the height reaches 2 % where so much has filled. It is not the film: without one the third cycle rises at the same potentials. So the row tests "
-        "nothing about the onset at 0.8 V, which the authors ascribe to the film."
+        "potential: the height reaches 2 % where so much has filled. It is not the film: without one the third cycle "
+        "rises at the same potentials. So the row tests nothing about the onset at 0.8 V, which the authors ascribe "
+        "to the film."
     ),
     "E9.ten_hops": (
         "The worst ten hops of the sweep. The bulk current follows the cell current through the ohmic drop: at a "

@@ -47,7 +47,7 @@ def test_a_series_says_once_what_holds_for_every_run() -> None:
     assert sum(line.startswith("  duration") for line in lines) == 1
     assert sum("goes" in line for line in lines) == 4
     assert "  samples          none: nothing hops" in lines
-    assert any("at 10 µm the current goes" in line and "swing 3.19 nA" in line for line in lines)
+    assert any("at 10 µm the current goes" in line and "swing 3.02 nA" in line for line in lines)
 
 
 def test_a_constant_current_shows_in_the_level_of_the_pipette_s() -> None:

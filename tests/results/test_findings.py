@@ -42,7 +42,7 @@ def test_a_height_series_is_answered_first_by_how_far_it_rose(short_run: Run) ->
     assert fall is not None
     assert rise.value is not None
     assert fall.value is not None
-    assert f"rose by {rise.value:.0f} (± 8) nm" in found.sentences[0]
+    assert f"rose by {rise.value:.0f} (± 9) nm" in found.sentences[0]
     assert f"{100 * abs(fall.value / rise.value):.1f} % of it came back" in " ".join(found.sentences)
     assert 3 <= len(found.sentences) <= 6
     assert "potential" in found.figures

@@ -61,7 +61,7 @@ pipette: {bias_V: 0.7}
 specimen: {loading_mg_cm2: 0.05}
 cell:
   - rest: {for_s: 5}
-  - constant_current: {current_mA: -0.1, until: {for_s: 130}}
+  - constant_current: {current_mA: -0.1, until: {for_s: 190}}
   - rest: {for_s: 200}
   - rest: {for_s: 5}
 probe:
@@ -75,9 +75,11 @@ def test_height_follows_charge_by_the_published_volumes(laboratory: Laboratory) 
     # Not by the twin's code: the published volumes 0 … 13.1 % at x = 0 … 1, and the charge in the file.
     run = laboratory.run(SLOWLY)
     capacity = run.parameters["specimen"]["capacity_C"]
-    x0 = 0.0413  # Ecker 2015 at 0.4 V: the measured table has 0.0394 at 0.4141 V and 0.0455 at 0.3681 V
+    # Ecker 2015 at 0.4 V has 0.0413; the branch fitted to its dilute points, 0.2822 − 0.209 L + 0.0246 L² with
+    # L = ln(x/0.0667), has 0.0392.
+    x0 = 0.0392
     x1 = x0 - float(run.cell["charge"].values[-1]) / capacity
-    assert x1 - x0 == pytest.approx(0.1e-3 * 130 / capacity, rel=1e-6)
+    assert x1 - x0 == pytest.approx(0.1e-3 * 190 / capacity, rel=1e-6)
     volume = np.interp([x0, x1], [0, 0.12, 0.18, 0.24, 0.5, 1.0], [0, 0.0241, 0.0336, 0.0437, 0.0558, 0.131])
     factor = run.parameters["set"]["leaves"]["swelling_factor"]["value"]
     expected = 28e-6 * factor * (volume[1] - volume[0])
@@ -85,7 +87,8 @@ def test_height_follows_charge_by_the_published_volumes(laboratory: Laboratory) 
     coarse = np.interp(run.hops["t_ns"].values, run.slow["t_ns"].values, run.slow["coarse_z"].values)
     z = run.hops["z_stop"].values + coarse
     measured = z[~first].mean() - z[first].mean()
-    # The 200 s of rest are 20 diffusion times of the particle; u of both means together is 0.2 nm.
+    # At x = 0.62, for on the plateau below 0.57 sizes do not come to the same x, and their mean volume is not that of
+    # the mean x; from 0.5 to 1 the volume is a straight line, so that it is. u of both means together is 0.2 nm.
     assert measured == pytest.approx(expected, rel=0.01)
 
 

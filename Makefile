@@ -28,8 +28,10 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What promises real time has the machine for itself, afterwards.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not real_time"
+	$(BIN)/python -m pytest -m real_time
 
 # The same with another Python, in an environment of its own: make test-python PYTHON=python3.13
 test-python:

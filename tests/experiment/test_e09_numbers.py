@@ -58,8 +58,9 @@ def test_the_short_form_differs_only_where_it_says_so() -> None:
     assert step_duration(sweep) == pytest.approx(1200)
     assert SHORT.specimen.loading_mg_cm2 == 0.025
     assert SHORT.envelope.cell_V == (-0.3, 2.0)
+    assert SHORT.specimen.rest_V is None  # the rig's 1.2 V, where its sweep begins
     same = {
-        "specimen": SHORT.specimen.model_copy(update={"loading_mg_cm2": 4.4}),
+        "specimen": SHORT.specimen.model_copy(update={"loading_mg_cm2": 4.4, "rest_V": 1.7}),
         "title": E09.title,
         "envelope": E09.envelope,
     }

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from opsicm.experiment import file as experiment_file
+from opsicm.experiment.controls import PotentialRamp, cell_actions
 from opsicm.experiment.file import read_experiment
+from opsicm.experiment.rig_file import read_rig, rig_path
 
 EXPERIMENTS = Path(experiment_file.__file__).parents[1] / "experiments"
 FILES = {path.name[:3]: path for path in sorted(EXPERIMENTS.glob("e*.yaml"))}
@@ -136,3 +138,15 @@ def test_e06_is_seventeen_images() -> None:
         [1.7, 1.5, 1.3, 1.1, 0.9, 0.7, 0.5, 0.3, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6]
     )
     assert "0.3 V is not on its ladder" in FILES["e06"].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["e02", "e03", "e06", "e08", "e09", "e10", "e11"])
+@pytest.mark.parametrize("folder", [EXPERIMENTS, EXPERIMENTS / "short"], ids=["long", "short"])
+def test_a_specimen_rests_where_its_program_begins(folder: Path, name: str) -> None:
+    """A specimen that jumps passes more current in its first seconds than in the rest of a sweep."""
+    experiment = read_experiment(next(folder.glob(f"{name}*.yaml"))).experiment
+    potentiostat = read_rig(rig_path(experiment.rig)).rig.roles.potentiostat
+    rest = experiment.specimen.rest_V
+    controls = (action.control for action in cell_actions(experiment.cell, 1e-4, 1.0))
+    first = next(control for control in controls if isinstance(control, PotentialRamp))
+    assert first.start == (potentiostat.settings["initial_V"] if rest is None else rest)

@@ -140,7 +140,7 @@ def test_the_calibrated_set_brings_its_compensation() -> None:
     """Into every step that controls a potential and states none; a short form's own stays."""
     (case,) = cases_of("E11", False, TAKAHASHI, in_full=False)
     cell = [step.model_dump() for step in case.loaded.experiment.cell]
-    assert [step.get("ir_compensation_pct") for step in cell] == [0, 62, 62]
+    assert [step.get("ir_compensation_pct") for step in cell] == [0, 66, 66]
     assert cell[0]["potential_V"] == 1.7
     assert case.loaded.experiment.specimen.parameters == TAKAHASHI.name
     assert case.loaded.experiment.probe[1].model_dump()["during"] == "cell[2]"
@@ -148,7 +148,7 @@ def test_the_calibrated_set_brings_its_compensation() -> None:
     assert [step.model_dump()["ir_compensation_pct"] for step in short.loaded.experiment.cell] == [97]
     assert [own_compensation("E9", short) for short in (True, False)] == [97.0, None]
     assert own_compensation("E5", short=True) is None  # nothing to compensate
-    # So the rows that chose 62 % have no number in this form, under this set alone.
+    # So the rows that chose 66 % have no number in this form, under this set alone.
     result = Result("E9.ratio", 0.8, 0.01, "1", "m")
     evaluated = {"E9": ExperimentResults({"E9.ratio": result, "E9.knee": replace(result, name="E9.knee")}, {})}
     for chosen, expected in ((TAKAHASHI, None), (DEFAULT, 0.8)):

@@ -222,7 +222,7 @@ class Sweep(PotentialStep):
     word: ClassVar[str] = "sweep"
     from_V: Annotated[Potential, Field(examples=[1.7])]
     to_V: Annotated[Potential, Field(examples=[0.0])]
-    rate_mV_s: Annotated[Number, Field(gt=0, le=10_000, examples=[0.3])]
+    rate_mV_s: Annotated[Number, Field(ge=1e-6, le=10_000, examples=[0.3])]
     cycles: Annotated[Whole, Field(ge=1, le=10_000)] = 1
     start_V: Potential | None = None
 

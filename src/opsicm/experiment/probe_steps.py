@@ -362,7 +362,7 @@ class PipetteSweep(BaseProbeStep):
     sampled: ClassVar[bool] = True
     from_V: Annotated[ElectrodePotential, Field(examples=[-0.7])]
     to_V: Annotated[ElectrodePotential, Field(examples=[0.7])]
-    rate_mV_s: Annotated[Number, Field(gt=0, le=100_000, examples=[100])]
+    rate_mV_s: Annotated[Number, Field(ge=1e-6, le=100_000, examples=[100])]
     cycles: Annotated[Whole, Field(ge=1, le=10_000)] = 1
     height_um: Height
 

@@ -59,8 +59,8 @@ PROPORTIONAL: Final = DeclaredSet(
 TAKAHASHI: Final = DeclaredSet(
     "graphite-li-ec-dec-takahashi",
     "calibrated",
-    # Fixed by the ratio of E9's halves: x = 0.56 at the turn. 62 % of 65.5 Ω cm² leave 25, as a nearer reference would.
-    compensation_pct=62.0,
+    # Fixed by the ratio of E9's halves: x = 0.56 at the turn. 66 % of 65.5 Ω cm² leave 22, as a nearer reference would.
+    compensation_pct=66.0,
     # E9's halves are two numbers: their ratio chose the compensation, their size the swelling factor, so that the total
     # predicts nothing at any compensation. The maximum of the conductivity lies where E1's line, E5's flat rests and
     # E11's last reversal go together. E11.C took part by another reading of its length: no success of this set, which

@@ -41,7 +41,7 @@ from opsicm.physics.pipette.geometry import geometric_resistance
 from opsicm.physics.pipette.ion_current import junction_potential, resistance
 from opsicm.physics.pipette.memory import tip_memory
 from opsicm.physics.pipette.rectification import GlassCharge
-from opsicm.physics.slow_noise import SlowNoise, random_walk_level
+from opsicm.physics.slow_noise import ReferenceDrift, SlowNoise, random_walk_level
 from opsicm.twin import settings as twin_settings
 from opsicm.twin.coarse_motion import CoarseMotion
 from opsicm.twin.devices import (
@@ -62,6 +62,7 @@ from opsicm.twin.potentiostat import Readout, TwinPotentiostat
 from opsicm.twin.specimen import Specimen, specimen_of
 from opsicm.twin.world import LONGEST_STEP, World, replay_controls
 
+_MINUTE: Final = 60.0  # [s] within which the noise of a rig file wanders
 _STEPS_OF_SLICE: Final = 0.25  # of a piece that is taken at once: the cell follows its potentiostat four times as fast
 
 Floats = NDArray[np.float64]
@@ -168,10 +169,13 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
     seed, faults = setup.seed, setup.experiment.twin.faults
     terms = Terms(**setup.experiment.twin.terms.model_dump())
     cell = Cell(setup.specimen, initial_potential=specification.potentiostat.rest_potential, terms=terms)
-    for controls in setup.history:
-        replay_controls(cell, controls)
-    readout = Readout(**{name: value for name, value in settings["potentiostat"].items() if name != "initial"})
     stage, slow = settings["coarse_stage"], twin_settings.noise(setup.rig)
+    reference = _reference(slow, seed)
+    for controls in setup.history:
+        ended_ns = replay_controls(cell, controls, reference)
+        # A reference does not wait for a run that is resumed.
+        reference = reference and replace(reference, before_ns=reference.before_ns + ended_ns)
+    readout = Readout(**{name: value for name, value in settings["potentiostat"].items() if name != "initial"})
     world = World(
         cell,
         specimen_of(setup.rig, cell, setup.pipette, _specimen_seed(setup)),
@@ -183,7 +187,8 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         settings["scanner"]["drift_z"],
         # Instruments on a wire set the cell at any moment, and a staircase does so every 10 ms.
         LONGEST_STEP if setup.slice_ns is None else min(LONGEST_STEP, _STEPS_OF_SLICE * setup.slice_ns * 1e-9),
-        SlowNoise(random_walk_level(slow["height_wander"], 60.0), 2, seed, 2) if slow["height_wander"] else None,
+        _slow(0.0, slow["height_wander"], seed, 2),
+        reference,
     )
     x, y = (
         OpenLoopAxis(
@@ -205,9 +210,8 @@ def _built(setup: RigSetup, specification: RigSpecification) -> Rig:
         dt,
         settings["amplifier"]["offset"],
         settings["amplifier"]["stray"],
-        (SlowNoise(slow["pipette_flicker"], 1, seed, 0), SlowNoise(slow["amplifier_flicker"], 1, seed, 1))
-        if slow["pipette_flicker"] or slow["amplifier_flicker"]
-        else None,
+        _slow(slow["pipette_flicker"], slow["pipette_wander"], seed, 0),
+        _slow(slow["amplifier_flicker"], 0.0, seed, 1),
     )
     kept = {name for name, policy in setup.experiment.record.model_dump().items() if policy != "off"}
     noise = {"cell_potential": readout.potential_noise, "cell_current": readout.current_noise}
@@ -231,6 +235,16 @@ def _settings(setup: RigSetup, role: RoleName, model: type[FileModel]) -> dict[s
     """The twin's settings of a role in SI; the usual ones where an instrument plays it."""
     played = setup.rig.role(role)
     return twin_settings.in_si(model(**(played.settings if played.driver == TWIN else {})))
+
+
+def _slow(flicker: float, wander: float, seed: int, number: int) -> SlowNoise | None:
+    """Flicker [unit/√Hz at 1 Hz] and a walk that goes `wander` [unit rms] within a minute; None without either."""
+    return SlowNoise(flicker, random_walk_level(wander, _MINUTE), seed, number) if flicker or wander else None
+
+
+def _reference(slow: dict[str, float], seed: int) -> ReferenceDrift | None:
+    walk = _slow(0.0, slow["reference_wander"], seed, 3)
+    return ReferenceDrift(slow["reference_drift"], walk) if walk or slow["reference_drift"] else None
 
 
 def _far(setup: RigSetup) -> FarPipette:

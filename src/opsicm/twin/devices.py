@@ -117,7 +117,8 @@ class Probe:
         dt: float,
         offset: float = 0.0,
         stray: float = 0.0,
-        flicker: tuple[SlowNoise, SlowNoise] | None = None,
+        flicker: SlowNoise | None = None,
+        wandering_offset: SlowNoise | None = None,
     ) -> None:
         self.world = world
         self.instrument = instrument
@@ -126,7 +127,8 @@ class Probe:
         self.dt = dt  # [s] of a sample
         self.offset = offset  # [A] of the amplifier
         self.stray = stray  # [F] at the amplifier's input, against ground
-        self.flicker = flicker  # of the pipette's current [1], and of the offset [A]
+        self.flicker = flicker  # [1] of the pipette's current
+        self.wandering_offset = wandering_offset  # [A] of the amplifier, on top of its offset
         self._intact_curve = approach_curve(pipette)
         self._curve = self._intact_curve
         self._broken_radius: float | None = None  # [m] aperture that a crash has left
@@ -177,30 +179,30 @@ class Probe:
         """Pipette current [A] far from the surface in `state`, of the tip as it is at `t_ns`, faults and all."""
         self.curve(t_ns)
         current = self.world.bulk_current(state) * self.world.faults.gain(t_ns) * self._intact_curve.far
-        return float(current / self._curve.far * (1.0 + self._flicker(0, [t_ns])[0]))
+        slow = 0.0 if self.flicker is None else self.flicker.once(1e-9 * t_ns)
+        return float(current / self._curve.far * (1.0 + slow))
 
     def far_currents(self, states: CellStates, t_ns: Sequence[int]) -> Floats:
         """`far_current` in many states; faults as at `t_ns`, all of one tip."""
         self.curve(t_ns[0])
         gain = [self.world.faults.gain(t) for t in t_ns] if self.world.faults.each else 1.0
         currents = self.world.bulk_currents(states) * gain * self._intact_curve.far / self._curve.far
-        return np.asarray(currents * (1.0 + self._flicker(0, t_ns)) if self.flicker else currents)
+        return np.asarray(
+            currents if self.flicker is None else currents * (1.0 + self.flicker.at(1e-9 * np.asarray(t_ns)))
+        )
 
     def leaks(self, t_ns: Sequence[int]) -> Floats:
         """`leak` at many instants."""
-        steady = self.offset + self.stray * self.world.command_slope + self._flicker(1, t_ns)
+        steady = np.full(len(t_ns), self.offset + self.stray * self.world.command_slope)
+        if self.wandering_offset is not None:
+            steady += self.wandering_offset.at(1e-9 * np.asarray(t_ns))
         return steady + ([self.world.faults.leak(t) for t in t_ns] if self.world.faults.each else 0.0)
 
     def leak(self, t_ns: int) -> float:
         """Current [A] that never passed the tip: offset and flicker, stray capacitance under a ramp, a stuck output."""
-        steady = self.offset + self.stray * self.world.command_slope + float(self._flicker(1, [t_ns])[0])
+        slow = 0.0 if self.wandering_offset is None else self.wandering_offset.once(1e-9 * t_ns)
+        steady = self.offset + self.stray * self.world.command_slope + slow
         return steady + self.world.faults.leak(t_ns)
-
-    def _flicker(self, which: int, t_ns: Sequence[int]) -> Floats:
-        """Flicker of the pipette's current (0) [1], or of the offset (1) [A], at `t_ns` [n]."""
-        if self.flicker is None:
-            return np.zeros(len(t_ns))
-        return self.flicker[which].at(1e-9 * np.asarray(t_ns))
 
     def capacitive_transient(self, now_ns: int) -> float:
         """What is left [A], behind the amplifier's low-pass, of the stray capacitance's charging by the last jump."""

@@ -106,11 +106,11 @@ class DrivenProbe:
         probe, world = self._probe, self._probe.world
         t_ns = world.now_ns
         state = world.state_at(t_ns)
-        electrode = nodes(state.potential - state.reference_error, 0.0, world.grounding).electrode_against_reference
+        electrode = nodes(state.potential, 0.0, world.grounding).electrode_against_reference - state.reference_error
         driving = electrode + world.command(t_ns) - state.offset
         far = probe.far_current(state, t_ns)
         through = state.conductance * driving
-        leak = probe.offset + world.faults.leak(t_ns)
+        leak = probe.leak(t_ns) - probe.stray * world.command_slope
         gain = far / through if through else 1.0
         return _Truth(state.conductance, electrode - state.offset, leak, gain, probe.below(t_ns), world.coarse_z(t_ns))
 

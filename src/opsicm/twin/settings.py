@@ -94,18 +94,25 @@ class HopControllerSettings(FileModel):
 class WorldNoise(FileModel):
     """White noise that the instruments would have without a pipette; below it, slow noise, 0 for none.
 
-    Flicker (S = level²/f, given at 1 Hz) of the pipette's current, relative, and of the amplifier's offset; by how much
-    the height of what holds the pipette wanders within a minute, rms. A pipette of 106 MΩ in water flickers by
-    300 ppm: that is the Allan deviation, 0.035 % over 2 to 6 s, of the currents far from the surface in the 30 approach
-    curves that real-data.md names; its resistance rose by 0.8 % in the 3.5 minutes of their scan.
+    Flicker (S = level²/f, given at 1 Hz) of the pipette's current, relative, and of the amplifier's offset. Random
+    walks, by how much they go within a minute, rms: of the pipette's current, relative, of the height of what holds
+    the pipette, and of the reference electrode, which may drift steadily as well: what it shows is then too high.
+
+    Flicker and walk of the pipette have a measurement: 30 approach curves, in 207 s, of a 106 MΩ pipette in water (in
+    real-data.md). Far from the surface their currents have an Allan deviation of 0.035 % over 2 to 6 s, that of 300 ppm
+    of flicker, and fall by 0.093 ± 0.026 % in all, as a walk of 500 ppm in a minute does. Where the lines of that scan
+    begin, contacts 97 s apart differ by 17 and 43 nm: an upper bound for the height, for relief is in them.
     """
 
     display_name = "the noise of a twin"
     amplifier_fA_rtHz: Annotated[Number, Field(ge=0, le=15_000)] = 15.0
     height_nm: Annotated[Number, Field(ge=0, le=300)] = 0.3
     pipette_flicker_ppm: Annotated[Number, Field(ge=0, le=1e5)] = 0.0
+    pipette_wander_ppm: Annotated[Number, Field(ge=0, le=1e5)] = 0.0
     amplifier_flicker_fA_rtHz: Annotated[Number, Field(ge=0, le=1e6)] = 0.0
     height_wander_nm: Annotated[Number, Field(ge=0, le=1000)] = 0.0
+    reference_wander_uV: Annotated[Number, Field(ge=0, le=1e5)] = 0.0
+    reference_drift_mV_h: Annotated[Number, Field(ge=-100, le=100)] = 0.0
 
 
 class TipSettings(FileModel):

@@ -23,7 +23,7 @@ from opsicm.instruments.roles import CellReading
 from opsicm.physics.cell.cell import Cell, CellStopped
 from opsicm.physics.cell.trace import Trace
 from opsicm.physics.pipette.memory import lags_along
-from opsicm.physics.slow_noise import SlowNoise
+from opsicm.physics.slow_noise import Line, ReferenceDrift, SlowNoise
 from opsicm.twin.circuit import COMMON, nodes
 from opsicm.twin.coarse_motion import NEVER, CoarseMotion
 from opsicm.twin.far_pipette import FarPipette
@@ -45,6 +45,7 @@ _LONGEST_TRAVEL: Final = (
     25e-6  # [m] that the coarse stage may travel in a step: the bath's layers are some 100 µm thick
 )
 _REPLAYED_NS: Final = 1_000_000  # into a control of a run that is replayed: so that it has begun
+_SAME_ERROR: Final = 1e-12  # [V] within which two straight pieces of the reference's drift meet
 _JUMP: Final = 1e-3  # [V] of the command, below which its settling in the tip is not resolved
 _SETTLING: Final = tuple(np.geomspace(1e-4, 0.1, 19).tolist())  # [s] after a jump
 _MOST_STEPS: Final = 64  # taken at once
@@ -55,8 +56,10 @@ _CONTROL_NAME: Final = {PotentialRamp: "potential", ConstantCurrent: "current", 
 class World:
     """Cell, pipette, specimen and time.
 
-    `drift` [m/s] is by what everything that holds the pipette creeps up, `wander` [m] what comes on top of that. A
-    control that comes in a step of the cell begins at its end: `longest_step` [s] is how late that may be.
+    `drift` [m/s] is by what everything that holds the pipette creeps up, `wander` [m] what comes on top of that. What
+    the potentiostat regulates against is off by `reference` and by a loose contact: its readings stay on the set point
+    and the specimen does not. A control that comes in a step of the cell begins at its end: `longest_step` [s] is how
+    late that may be.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class World:
         drift: float = 0.0,
         longest_step: float = LONGEST_STEP,
         wander: SlowNoise | None = None,
+        reference: ReferenceDrift | None = None,
     ) -> None:
         self.cell = cell
         self._longest_step = longest_step
@@ -80,7 +84,8 @@ class World:
         self.faults = faults or Faults()
         self.drift = drift
         self.wander = wander
-        self._reference_error = self.faults.reference_error(0)
+        self._reference = reference
+        self._reference_error = self._reference_line(0)
         self.x = 0.0
         self.y = 0.0
         self.now_ns = 0
@@ -95,7 +100,7 @@ class World:
         cell.set_open_circuit()
         salt, offset = self._pipette_at([self.coarse.carriage(0)])
         pipette_trajectory = pipette.trajectory((0,), salt, offset, np.zeros(pipette.memory.time.size))
-        self._segment = TrajectorySegment((0,), (self._cell_state(),), specimen.displacement[None], pipette_trajectory)
+        self._segment = TrajectorySegment((0,), (self._cell_state(0),), specimen.displacement[None], pipette_trajectory)
         self._shown_control = self._shown_now()
         self._before_ahead = self._snapshot()
         relaxations = pipette.memory.time.size if pipette.glass is not None else 0
@@ -157,8 +162,9 @@ class World:
 
     def _across(self, state: Any, command: Any) -> Any:
         """Potential [V] that drives the pipette current, at one instant or at many."""
-        circuit = nodes(state.potential - state.reference_error, command, self.grounding)
-        return circuit.electrode_against_reference - state.offset
+        # The solution stands higher against the reference by its error, whoever is ground.
+        circuit = nodes(state.potential, command, self.grounding)
+        return circuit.electrode_against_reference - state.reference_error - state.offset
 
     def _through(self, states: CellStates, across: NDArray[np.float64]) -> NDArray[np.float64]:
         late = self.pipette.memory.lag(self._bias_lags_at(states.t_ns, across)) if self._bias_lags.size else 0.0
@@ -194,7 +200,8 @@ class World:
 
     def coarse_z(self, t_ns: int) -> float:
         """True height [m] of the scanner's zero at `t_ns`: the carriage of the coarse stage, and thermal drift."""
-        return float(self.coarse_heights([t_ns])[0])
+        height = self.coarse.carriage(t_ns) + self.drift * t_ns * 1e-9
+        return height if self.wander is None else height + self.wander.once(1e-9 * t_ns)
 
     def coarse_heights(self, t_ns: Sequence[int]) -> NDArray[np.float64]:
         """`coarse_z` at many instants."""
@@ -278,18 +285,18 @@ class World:
         else:
             step_ns = round(self._step_length() * 1e9)
             steps = min(-((begin - until_ns) // step_ns), _MOST_STEPS)
-        if (error := self.faults.reference_error(begin)) != self._reference_error:
+        if (error := self._reference_line(begin)) != self._reference_error:
             self._reference_moved(error)
         last = NEVER if self._waiting is None else max(self._waiting[1], begin + 1)
-        edge = self.faults.next_edge(begin)
+        edge = min(self.faults.next_edge(begin), error.until_ns)
         steps = min(steps, (min(last, edge) - begin) // step_ns)
         self._shown_control = self._shown_now()
-        before = self._cell_state() if self._control_changed else self._segment.states[-1]
+        before = self._cell_state(begin) if self._control_changed else self._segment.states[-1]
         self._control_changed = False
         if steps > 1 and not self.coarse.moving(begin) and self._steps(step_ns, steps, before):
             return
         end = min(begin + step_ns, last)
-        if self.faults.reference_error(end - 1) != error:
+        if self._reference_line(end - 1) != error:
             end = min(end, edge)
         self._step(end, before)
 
@@ -316,7 +323,7 @@ class World:
         self._before_ahead = self._snapshot()
         try:
             trace = self._record(step_ns, steps, height)
-            quiet = self._quiet_steps(trace)
+            quiet = self._quiet_steps(trace, self._reference_errors([begin + k * step_ns for k in range(1, steps + 1)]))
         except CellStopped:
             quiet = 0
         if not quiet:
@@ -345,11 +352,11 @@ class World:
         displacement: NDArray[np.float64],
         pipette: PipetteTrajectory,
     ) -> None:
-        error = self._reference_error
+        error = self._reference_errors(times[1:])
         controlled = isinstance(self.control, PotentialRamp)
         set_points = self.cell.set_point_at(trace.time) + error if controlled else np.full(trace.time.size, math.nan)
-        columns = (trace.potential + error, trace.current, trace.charge, set_points, trace.expansion)
-        states = (before, *((*row, error) for row in np.array(columns).T.tolist()))
+        columns = (trace.potential + error, trace.current, trace.charge, set_points, trace.expansion, error)
+        states = (before, *(tuple(row) for row in np.array(columns).T.tolist()))
         displacement = np.concatenate((self._segment.displacement[-1:], displacement))
         self._segment = TrajectorySegment(times, states, displacement, pipette)
 
@@ -368,9 +375,9 @@ class World:
         self.specimen.advance(step_ns * 1e-9, self._record(step_ns, steps, []))
         self._segment = segment.first(steps)
 
-    def _quiet_steps(self, trace: Trace) -> int:
-        """Steps before the one at whose end a cut-off is met; all if none is."""
-        met = np.flatnonzero(self._beyond_cut_off(trace.potential + self._reference_error))
+    def _quiet_steps(self, trace: Trace, error: NDArray[np.float64]) -> int:
+        """Steps before the one at whose end a cut-off is met, the reference off by `error` [V]; all if none is."""
+        met = np.flatnonzero(self._beyond_cut_off(trace.potential + error))
         return int(met[0]) if met.size else trace.time.size
 
     def _pipette_breakpoints(self, begin: int, end: int) -> tuple[int, ...]:
@@ -383,14 +390,27 @@ class World:
             stops.append(end)
         return tuple(stops)
 
-    def _reference_moved(self, error: float) -> None:
-        """The reference's contact has jumped: a potentiostat that controls a potential holds the wrong one now."""
-        program = self.cell.set_point + self._reference_error
+    def _reference_line(self, t_ns: int) -> Line:
+        """The reference's error [V] from `t_ns` on: drift, and a contact that stays as it is until it jumps."""
+        contact = self.faults.reference_error(t_ns)
+        if self._reference is None:
+            return Line(contact, 0.0, 0, NEVER)
+        drift = self._reference.line(t_ns)
+        return drift._replace(value=drift.value + contact)
+
+    def _reference_errors(self, t_ns: Sequence[int]) -> NDArray[np.float64]:
+        line = self._reference_error
+        return line.value + line.slope * (np.asarray(t_ns) - line.since_ns) * 1e-9
+
+    def _reference_moved(self, error: Line) -> None:
+        """The reference's contact has jumped, or its drift has turned: a controlled potential is another one now."""
+        now = self._segment.end
+        program, drift = self.cell.set_point + self._reference_error.at(now), error.at(now)
+        self._control_changed |= abs(drift - self._reference_error.at(now)) > _SAME_ERROR
         self._reference_error = error
-        self._control_changed = True
         if isinstance(self.control, PotentialRamp):
-            slope = self.control.slope * (1.0 + self._skew)
-            self.cell.set_potential(program - error, slope, self.control.ir_compensation)
+            slope = self.control.slope * (1.0 + self._skew) - error.slope
+            self.cell.set_potential(program - drift, slope, self.control.ir_compensation)
 
     def _step_length(self) -> float:
         slope = abs(self.control.slope) if isinstance(self.control, PotentialRamp) else 0.0
@@ -404,8 +424,9 @@ class World:
         self._control_changed = True
         if isinstance(self.control, PotentialRamp):
             self._skew = self.faults.skew(self._segment.end)
-            start, slope = self.control.start - self._reference_error, self.control.slope * (1.0 + self._skew)
-            self.cell.set_potential(start, slope, self.control.ir_compensation)
+            error, program = self._reference_error, self.control.slope * (1.0 + self._skew)
+            start = self.control.start - error.at(self._segment.end)
+            self.cell.set_potential(start, program - error.slope, self.control.ir_compensation)
         elif isinstance(self.control, ConstantCurrent):
             self.cell.set_current(self.control.current)
         else:
@@ -427,9 +448,9 @@ class World:
             return potential >= (math.inf if control.highest is None else control.highest)
         return np.zeros(potential.size, bool)
 
-    def _cell_state(self) -> tuple[float, ...]:
+    def _cell_state(self, t_ns: int) -> tuple[float, ...]:
         cell = self.cell
-        error = self._reference_error
+        error = self._reference_error.at(t_ns)
         set_point = cell.set_point + error if isinstance(self.control, PotentialRamp) else math.nan
         return cell.potential + error, cell.current, cell.charge, set_point, cell.expansion, error
 
@@ -456,15 +477,21 @@ class World:
         return self.pipette.salt_and_offset(*self.cell.bath_at([*heights, self.cell.parameters.reference_height]))
 
 
-def replay_controls(cell: Cell, history: Sequence[tuple[int, CellControl]]) -> None:
+def replay_controls(
+    cell: Cell, history: Sequence[tuple[int, CellControl]], reference: ReferenceDrift | None = None
+) -> int:
     """Take `cell` through every (nanosecond, control) of a run, without a probe; the last one is where the run ended.
+
+    Returns the run's end [ns]; `reference` is what its potentiostat regulated against.
 
     The same world with the same steps as in the run, so the state is the one that it ended in, but for where a control
     ended early: the journal knows that to the turn of the loop, up to 0.1 s late.
     """
     electrolyte = cell.parameters.electrolyte
     pipette = FarPipette(1.0, electrolyte.kappa_table, electrolyte.concentration, 0.0)
-    world = World(cell, RisingSurface(np.zeros((2, 2)), 1.0, 1.0, cell), pipette, CoarseMotion(0.0, 1.0))
+    specimen = RisingSurface(np.zeros((2, 2)), 1.0, 1.0, cell)
+    world = World(cell, specimen, pipette, CoarseMotion(0.0, 1.0), reference=reference)
     for at_ns, control in history:
         world.schedule(control, at_ns)
         world.advance_to(max(at_ns, world.now_ns) + _REPLAYED_NS)
+    return world.now_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from opsicm.physics.cell.parameters import CellParameters
@@ -48,12 +48,20 @@ class ExpectedSwelling:
 
     parameters: CellParameters
     rest_potential: float
+    _before: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        x0 = self.parameters.material.stoichiometry_at(self.rest_potential) if self._swells else 0.0
+        object.__setattr__(self, "_before", x0)  # once: a run asks at every row
+
+    @property
+    def _swells(self) -> bool:
+        return self.parameters.material.swelling is not None and self.parameters.swelling_factor != 0.0
 
     def __call__(self, charge: float) -> float:
         """Thickness gained [m] over the swelling curve's reference, when `charge` [C] has passed since the start."""
         p = self.parameters
-        if p.material.swelling is None or p.swelling_factor == 0.0:
+        if not self._swells:
             return 0.0
-        x0 = p.material.stoichiometry_at(self.rest_potential)
-        x = min(max(x0 - charge / (p.areal_capacity * p.area), 0.0), 1.0)
+        x = min(max(self._before - charge / (p.areal_capacity * p.area), 0.0), 1.0)
         return p.thickness * p.swelling_factor * float(p.material.volume_change(x))

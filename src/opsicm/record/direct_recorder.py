@@ -17,7 +17,6 @@ from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.run_folder import RunFolder
 from opsicm.record.writer_process import Gathering
 
-
 # Each call that writes makes a group of the log, and a group takes a millisecond: rows wait for one another.
 _MOST_WAITING: Final = 256
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from opsicm.physics.cell.parameters import CellParameters
@@ -34,7 +35,7 @@ def clear_height(height: float, rise: float) -> float:
     return max(risen + height, risen / SHARE * (1.0 + 1e-9))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: it keeps what it has computed
 class ExpectedSwelling:
     """Thickness [m] gained by the electrode, from the charge that has passed: what a run knows of its surface.
 
@@ -48,20 +49,15 @@ class ExpectedSwelling:
 
     parameters: CellParameters
     rest_potential: float
-    _before: float = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        x0 = self.parameters.material.stoichiometry_at(self.rest_potential) if self._swells else 0.0
-        object.__setattr__(self, "_before", x0)  # once: a run asks at every row
-
-    @property
-    def _swells(self) -> bool:
-        return self.parameters.material.swelling is not None and self.parameters.swelling_factor != 0.0
+    @cached_property  # a run asks at every row
+    def _before(self) -> float:
+        return self.parameters.material.stoichiometry_at(self.rest_potential)
 
     def __call__(self, charge: float) -> float:
         """Thickness gained [m] over the swelling curve's reference, when `charge` [C] has passed since the start."""
         p = self.parameters
-        if not self._swells:
+        if p.material.swelling is None or p.swelling_factor == 0.0:
             return 0.0
         x = min(max(self._before - charge / (p.areal_capacity * p.area), 0.0), 1.0)
         return p.thickness * p.swelling_factor * float(p.material.volume_change(x))

@@ -69,10 +69,10 @@ def test_a_large_vessel_is_open_and_a_narrow_one_a_slab() -> None:
     for r, z in ((0.0, 0.0), (0.0, 3e-3), (8e-3, 4e-3)):
         far = potential_length(r, z, A, 10.0, 2.0)
         assert far == pytest.approx(potential_length(r, z, A), abs=5e-6)
-    z = np.array([0.0, 1e-6, 1e-3, 4.9e-3])
-    assert relative_area(z, A, A, H) == pytest.approx(1.0, rel=1e-3)
-    assert relative_area(z, A, 10.0, 2.0) == pytest.approx(relative_area(z, A), rel=1e-3)
-    for height in z:
+    heights = np.array([0.0, 1e-6, 1e-3, 4.9e-3])
+    assert relative_area(heights, A, A, H) == pytest.approx(1.0, rel=1e-3)
+    assert relative_area(heights, A, 10.0, 2.0) == pytest.approx(relative_area(heights, A), rel=1e-3)
+    for height in heights:
         for r in (0.0, 2e-3):
             assert potential_length(r, height, A, A, H) == pytest.approx(H - height, abs=1e-6)
 

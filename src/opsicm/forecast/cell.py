@@ -120,7 +120,7 @@ class CellForecast:
 
 def forecast(experiment: Experiment, numbers: CellNumbers, heights: Sequence[float]) -> CellForecast:
     """Simulate the cell program of `experiment`, with the bath at `heights` [m] and, last, at the reference."""
-    reference = numbers.parameters.reference_height
+    reference = numbers.parameters.reference_salt_height
     playback = _CellPlayback(experiment, numbers, [*heights, reference])
     reason = ""
     try:

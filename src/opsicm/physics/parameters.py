@@ -33,8 +33,8 @@ _IN_UNIT: Final = {
         "transference"
     ),
     "m": (
-        "bath_depth disk_radius particle_radius reference_height sei_formed_thickness sei_initial_thickness "
-        "sei_throttle_thickness thickness"
+        "bath_depth disk_radius particle_radius reference_height reference_offset sei_formed_thickness "
+        "sei_initial_thickness sei_throttle_thickness thickness vessel_radius"
     ),
     "m2": "area",
     "m2/s": "diffusivity_1M particle_diffusivity",
@@ -59,6 +59,7 @@ _WORDS: Final[dict[str, dict[str, float]]] = {
     "facing": {"up": 1.0, "down": -1.0},
     "counter": {"above": 1.0, "side": 0.0},
     "disk_radius": {"slab": np.inf},
+    "vessel_radius": {"open": np.inf},
 }
 _CURVES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "open_circuit_potential": (("stoichiometry", "potential_V"), ("standard_potential_V", "share", "width")),
@@ -72,7 +73,8 @@ _HYSTERESIS: Final = ("open_circuit_hysteresis", "open_circuit_hysteresis_turn")
 _DILUTE: Final = "open_circuit_dilute_below"
 _OF_ITS_CURVE: Final = ("swelling", "stages", _DILUTE, *_HYSTERESIS)
 _OPTIONAL_OF_THE_MATERIAL: Final = ("formula", *_OF_ITS_CURVE, *_RANGE)
-_OPTIONAL: Final = (*_OPTIONAL_OF_THE_MATERIAL, "particle_radius_spread")
+_BESIDE_THE_AXIS: Final = ("reference_offset", "vessel_radius")
+_OPTIONAL: Final = (*_OPTIONAL_OF_THE_MATERIAL, "particle_radius_spread", *_BESIDE_THE_AXIS)
 _OF_THE_MATERIAL: Final = (*_OPTIONAL_OF_THE_MATERIAL, "open_circuit_potential", "solid_density", "specific_capacity")
 NAMES: Final = frozenset({*UNITS, *_WORDS, *_CURVES, *_TEXTS, "stages"})
 
@@ -239,7 +241,8 @@ class ParameterSet:
             if isinstance(leaf.value, float) or name in _WORDS
         }
         scalars["counter_above"] = scalars.pop("counter")
-        scalars.setdefault("particle_radius_spread", 0.0)
+        # What sets that were kept before these leaves existed have meant.
+        scalars = {"particle_radius_spread": 0.0, "reference_offset": 0.0, "vessel_radius": np.inf} | scalars
         wanted = {field.name for field in fields(CellParameters)} - {"electrolyte", "material"}
         return CellParameters(
             electrolyte=self._electrolyte(scalars),

@@ -342,7 +342,7 @@ class World:
         return True
 
     def _record(self, step_ns: int, steps: int, heights: list[float]) -> Trace:
-        return self.cell.record(step_ns * 1e-9, steps, [*heights, self.cell.parameters.reference_height])
+        return self.cell.record(step_ns * 1e-9, steps, [*heights, self.cell.parameters.reference_salt_height])
 
     def _append_steps(
         self,
@@ -474,7 +474,7 @@ class World:
 
         The height is the coarse one: over the few micrometres of a hop the bath changes by less than the noise.
         """
-        return self.pipette.salt_and_offset(*self.cell.bath_at([*heights, self.cell.parameters.reference_height]))
+        return self.pipette.salt_and_offset(*self.cell.bath_at([*heights, self.cell.parameters.reference_salt_height]))
 
 
 def replay_controls(

@@ -12,11 +12,12 @@ from opsicm.core.constants import FARADAY, GAS_CONSTANT
 from opsicm.core.errors import LimitCrossed, OutsideDomain, Problem
 from opsicm.physics.cell import kernel as k
 from opsicm.physics.cell.bath_mixing import convection_vector
-from opsicm.physics.cell.grid import bath_grid, particle_grid, relative_area
+from opsicm.physics.cell.grid import bath_grid, particle_grid
 from opsicm.physics.cell.parameters import CellParameters
 from opsicm.physics.cell.sizes import RADIUS
 from opsicm.physics.cell.solve import CUT_OFF, march
 from opsicm.physics.cell.trace import TRACE_COLUMNS, Trace, look, march_and_record, mean_of_particles
+from opsicm.physics.cell.vessel import centre_above_mean, reference_on_the_axis
 from opsicm.physics.materials.material import Material
 
 # -- What a cell is asked to leave out, and how it says that it cannot go on.
@@ -75,9 +76,12 @@ def parameter_vector(p: CellParameters, pores: bool, tolerance: float) -> Floats
     v[k.P_FILM] = p.film_resistance / p.internal_area
     v[k.P_CAPACITANCE] = p.double_layer_capacitance * p.internal_area
     v[k.P_PORE_FACTOR] = p.porosity**p.bruggeman
+    kappa = float(e.conductivity(e.concentration))
     if pores:
-        v[k.P_PORE_R] = p.thickness / (3.0 * v[k.P_PORE_FACTOR] * float(e.conductivity(e.concentration)))
-    v[k.P_Z_REFERENCE] = p.reference_height
+        v[k.P_PORE_R] = p.thickness / (3.0 * v[k.P_PORE_FACTOR] * kappa)
+    v[k.P_Z_REFERENCE], beyond = reference_on_the_axis(p)
+    v[k.P_Z_SALT], v[k.P_R_BEYOND] = p.reference_salt_height, beyond / kappa
+    v[k.P_R_FROM_MEAN] = (beyond - centre_above_mean(p)) / kappa
     v[k.P_SEI_RATE] = p.sei_rate * p.internal_area
     v[k.P_SEI_POTENTIAL], v[k.P_SEI_THICKNESS] = p.sei_potential, p.sei_throttle_thickness
     v[k.P_SEI_VOLUME] = 1e-9 / p.sei_charge_per_nm / p.internal_area
@@ -110,13 +114,13 @@ class Cell:
         self.parameters = parameters
         self.terms = terms or Terms()
         p, e = parameters, parameters.electrolyte
-        grid = bath_grid(p.bath_depth, p.disk_radius, p.thickness, p.porosity, p.bruggeman, bath_cells, pore_cells)
+        grid = bath_grid(p, bath_cells, pore_cells)
         particle = particle_grid(shells)
         self._z, self._faces, self._first = grid.z, grid.faces, grid.n_pores
         self._grid = np.zeros((6, grid.n + 1))
         for row, values in enumerate((grid.z, grid.faces, grid.volume, grid.conductance, grid.source)):
             self._grid[row, : values.size] = values
-        self._grid[5, : grid.n] = relative_area(np.maximum(grid.z, 0.0), p.disk_radius)
+        self._grid[5, : grid.n] = grid.area
         self._particle = np.zeros((3, shells + 1))
         self._particle[0, :shells], self._particle[1] = particle.volume, particle.conductance
         self._particle[2, 0] = particle.surface_half
@@ -146,7 +150,8 @@ class Cell:
         self._state = state
         formed = potential < p.sei_potential and p.sei_rate > 0.0
         state[k.SEI] = max(p.sei_initial_thickness, p.sei_formed_thickness if formed else 0.0)
-        state[k.R_BATH] = self.resistance_between(0.0, p.reference_height)
+        state[k.R_BATH] = self.resistance_between(0.0, float(self._numbers[k.P_Z_REFERENCE]))
+        state[k.R_BATH] += self._numbers[k.P_R_FROM_MEAN]
         self.uncompensated_resistance = (state[k.R_BATH] + self._numbers[k.P_PORE_R]) / p.area
         self._reached_cut_off = False
         self.set_open_circuit()
@@ -395,12 +400,16 @@ class Cell:
     @property
     def concentration_at_reference(self) -> float:
         """Salt at the reference electrode [mol/m³]."""
-        return float(self.concentration(self.parameters.reference_height))
+        return float(self.concentration(self.parameters.reference_salt_height))
 
     def resistance_between(self, z_low: float, z_high: float) -> float:
         """∫ dz/(κ(c) A_rel) between two heights [Ω m²], with the salt as it is now; signed."""
         kappa = self.parameters.electrolyte.kappa_table
         return float(k.ohmic_integral(z_low, z_high, self._c, self._faces, self._grid[5], kappa, self._first))
+
+    def _resistance_to_reference(self, z: float) -> float:
+        numbers = self._numbers
+        return self.resistance_between(z, float(numbers[k.P_Z_REFERENCE])) + float(numbers[k.P_R_BEYOND])
 
     def ohmic_drop(self, z: ArrayLike) -> Floats:
         """i ∫_z^z_ref dz'/(κ A_rel) [V]: ohmic potential at `z` [m] less the reference's; 0 if `terms.ohmic` is off.
@@ -410,6 +419,5 @@ class Cell:
         heights = np.asarray(z, dtype=np.float64)
         if not self.terms.ohmic:
             return np.zeros(heights.shape)
-        reference = self.parameters.reference_height
-        drops = [self.resistance_between(float(height), reference) for height in heights.ravel()]
+        drops = [self._resistance_to_reference(float(height)) for height in heights.ravel()]
         return self.current_density * np.array(drops).reshape(heights.shape)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from opsicm.physics.cell.parameters import CellParameters
+from opsicm.physics.cell.vessel import relative_area
+
 Floats = NDArray[np.float64]
 
 
@@ -14,13 +17,14 @@ Floats = NDArray[np.float64]
 class BathGrid:
     """Cells along z [m], all per unit of specimen area; shapes [n] or, for faces between cells, [n + 1].
 
-    `volume` is porosity × relative area × width [m]; `conductance` is relative area × tortuosity factor / distance
-    between centres [1/m] (zero at the two ends); `width` is the cell's share of each ohmic integral, `area` and
-    `pore_factor` what divides it; `source` the share of the specimen's reaction in each cell.
+    `area` is relative (1 at the specimen); `volume` is porosity × area × width [m]; `conductance` is area × tortuosity
+    factor / distance between centres [1/m] (zero at the two ends); `source` the share of the specimen's reaction in
+    each cell.
     """
 
     z: Floats
     faces: Floats
+    area: Floats
     volume: Floats
     conductance: Floats
     source: Floats
@@ -32,17 +36,6 @@ class BathGrid:
         return self.z.size
 
 
-def relative_area(z: Floats, disk_radius: float) -> Floats:
-    """A(z)/A(0) that the current spreads over: 1 for a slab (`disk_radius` = inf), 1/(1 − z/√(z²+a²)) above a disk.
-
-    The disk's law is exact on the axis of a uniform-current disk of radius a [m] in an insulating plane under a
-    half-space; it overstates the spread in a bath not much deeper than a.
-    """
-    if np.isinf(disk_radius):
-        return np.ones_like(z)
-    return np.asarray(1.0 / (1.0 - z / np.hypot(z, disk_radius)))
-
-
 def bath_faces(depth: float, cells: int, crowding: float = 0.97) -> Floats:
     """Faces from 0 to `depth` [m], crowded smoothly at both electrodes: z = H (s − β sin 2πs / 2π), β = `crowding`.
 
@@ -52,20 +45,20 @@ def bath_faces(depth: float, cells: int, crowding: float = 0.97) -> Floats:
     return np.asarray(depth * (s - crowding * np.sin(2.0 * np.pi * s) / (2.0 * np.pi)))
 
 
-def bath_grid(
-    depth: float, disk_radius: float, pore_depth: float, porosity: float, bruggeman: float, cells: int, pore_cells: int
-) -> BathGrid:
-    """A bath `depth` [m] deep above an electrode `pore_depth` [m] thick; `pore_cells` = 0 leaves the pores out."""
+def bath_grid(p: CellParameters, cells: int, pore_cells: int) -> BathGrid:
+    """The bath in `cells` above the electrode in `pore_cells`; 0 of these leaves the pores out."""
+    depth, pore_depth, porosity = p.bath_depth, p.thickness, p.porosity
+    vessel = p.disk_radius, p.vessel_radius, depth
     free = bath_faces(depth, cells)
     pores = np.linspace(-pore_depth, 0.0, pore_cells + 1)[:-1] if pore_cells else np.empty(0)
     faces = np.concatenate([pores, free])
     widths = np.diff(faces)
     centres = 0.5 * (faces[1:] + faces[:-1])
     in_pores = centres < 0.0
-    area = relative_area(np.maximum(centres, 0.0), disk_radius)
+    area = relative_area(np.maximum(centres, 0.0), *vessel)
     volume = np.where(in_pores, porosity, 1.0) * area * widths
-    factor = np.where(in_pores, porosity**bruggeman, 1.0)
-    face_area = relative_area(np.maximum(faces, 0.0), disk_radius)
+    factor = np.where(in_pores, porosity**p.bruggeman, 1.0)
+    face_area = relative_area(np.maximum(faces, 0.0), *vessel)
     half = 0.5 * widths / factor
     conductance = np.zeros(faces.size)
     conductance[1:-1] = face_area[1:-1] / (half[1:] + half[:-1])
@@ -74,7 +67,7 @@ def bath_grid(
         source[:pore_cells] = widths[:pore_cells] / pore_depth
     else:
         source[0] = 1.0
-    return BathGrid(centres, faces, volume, conductance, source, pore_cells)
+    return BathGrid(centres, faces, area, volume, conductance, source, pore_cells)
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,11 @@ STATE_SIZE: Final = 23
     P_X_HIGH,
     P_HYSTERESIS,
     P_TURN,
-) = range(21)
-PARAMETERS_SIZE: Final = 21
+    P_Z_SALT,
+    P_R_BEYOND,
+    P_R_FROM_MEAN,
+) = range(24)
+PARAMETERS_SIZE: Final = 24
 
 # What a class of particles carries along behind its shells: its current per specimen area if all surface were its own
 # [A/m²], x at its surface, which branch of the open-circuit curve it is on (−1 lithiated, 1 delithiated).

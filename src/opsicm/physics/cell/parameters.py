@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -22,6 +23,7 @@ _POSITIVE: Final = (
     "active_fraction",
     "bath_depth",
     "disk_radius",
+    "vessel_radius",
     "particle_diffusivity",
     "particle_radius",
     "exchange_current_density",
@@ -33,6 +35,7 @@ _POSITIVE: Final = (
 )
 _NOT_NEGATIVE: Final = (
     "reference_height",
+    "reference_offset",
     "particle_radius_spread",
     "film_resistance",
     "double_layer_capacitance",
@@ -52,13 +55,13 @@ _NOT_NEGATIVE: Final = (
 class CellParameters:
     """Half cell: a porous specimen of one `material` at z < 0, a bath of `bath_depth`, a Li counter, a Li reference.
 
-    Lengths [m], `loading` [kg/m²] of coating, `disk_radius` [m] inf for a slab, `film_resistance` and
-    `exchange_current_density` per particle surface. Half of the volume lies below `particle_radius`, and
-    `particle_radius_spread` [1] is the standard deviation of ln R by volume. `response_time` [s] of the potentiostat,
-    `facing` 1 for a specimen that looks up and −1 for one that looks down, `counter_above` 1 for a counter parallel to
-    it and 0 for one at the side. SEI numbers are per particle surface: `sei_rate` [A/m²] at `sei_potential` [V],
-    `sei_charge_per_nm` [C/m²], `sei_resistance_per_nm` [Ω m²]. `swelling_factor` [1] turns the material's volume change
-    into thickness, `irreversible_factor` [1] the SEI's volume.
+    Lengths [m], `loading` [kg/m²] of coating, `disk_radius` inf for a slab, `vessel_radius` inf for no wall,
+    `reference_offset` from the axis, `film_resistance` and `exchange_current_density` per particle surface. Half of the
+    volume lies below `particle_radius`, and `particle_radius_spread` [1] is the standard deviation of ln R by volume.
+    `response_time` [s] of the potentiostat, `facing` 1 for a specimen that looks up and −1 for one that looks down,
+    `counter_above` 1 for a counter parallel to it and 0 for one at the side. SEI numbers are per particle surface:
+    `sei_rate` [A/m²] at `sei_potential` [V], `sei_charge_per_nm` [C/m²], `sei_resistance_per_nm` [Ω m²].
+    `swelling_factor` [1] turns the material's volume change into thickness, `irreversible_factor` [1] the SEI's volume.
     """
 
     electrolyte: Electrolyte
@@ -72,6 +75,8 @@ class CellParameters:
     bath_depth: float
     reference_height: float
     disk_radius: float
+    reference_offset: float
+    vessel_radius: float
     particle_diffusivity: float
     particle_radius: float
     particle_radius_spread: float
@@ -113,11 +118,42 @@ class CellParameters:
             limit = f"the bath is {self.bath_depth * 1e3:g} mm deep"
             height = f"{self.reference_height * 1e3:g} mm"
             problems.append(Problem("reference_height", height, limit, "place it at or below the counter"))
+        problems += self._misplaced()
         if self.facing not in (-1.0, 1.0) or self.counter_above not in (0.0, 1.0):
             value = f"{self.facing:g}, {self.counter_above:g}"
             problems.append(Problem("facing, counter_above", value, "±1 and 0 or 1", "choose one of them"))
         if problems:
             raise OutsideDomain(problems)
+
+    def _misplaced(self) -> Iterator[Problem]:
+        """What cannot stand in this vessel; a slab's wall is that of its own column."""
+        slab = bool(np.isinf(self.disk_radius))
+        vessel, offset = f"{self.vessel_radius * 1e3:g} mm", f"{self.reference_offset * 1e3:g} mm"
+        if not slab and self.vessel_radius < self.disk_radius:
+            limit = f"the disk's radius is {self.disk_radius * 1e3:g} mm"
+            yield Problem("vessel_radius", vessel, limit, "make it at least that, or open")
+        if np.isfinite(self.vessel_radius):
+            if slab:
+                limit, remedy = "a slab has the wall of its own column", "state disk_radius too, or write open"
+                yield Problem("vessel_radius", vessel, limit, remedy)
+            if self.counter_above == 0.0:
+                limit, remedy = "only a vessel with its counter above is solved", "write counter: above, or open"
+                yield Problem("vessel_radius", vessel, limit, remedy)
+        wall = float(np.sqrt(self.area / np.pi)) if slab and self.area > 0.0 else self.vessel_radius
+        if self.reference_offset > wall:
+            limit = f"the wall is {wall * 1e3:.3g} mm from the axis"
+            remedy = "bring it within the wall" + (", or state disk_radius" if slab else "")
+            yield Problem("reference_offset", offset, limit, remedy)
+
+    @property
+    def reference_salt_height(self) -> float:
+        """Height [m] over the axis of which the salt is taken as the reference's.
+
+        Over the specimen its own; beside it mid-depth, which a layer at either electrode reaches last: the salt beside
+        a disk is not computed.
+        """
+        beside = np.isfinite(self.disk_radius) and self.reference_offset > self.disk_radius
+        return 0.5 * self.bath_depth if beside else self.reference_height
 
     @property
     def areal_capacity(self) -> float:

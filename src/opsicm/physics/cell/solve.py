@@ -48,6 +48,7 @@ from opsicm.physics.cell.kernel import (
     P_FILM,
     P_PORE_FACTOR,
     P_PORE_R,
+    P_R_FROM_MEAN,
     P_SEI_RESISTIVITY,
     P_SEI_VOLUME,
     P_TOLERANCE,
@@ -56,6 +57,7 @@ from opsicm.physics.cell.kernel import (
     P_X_HIGH,
     P_X_LOW,
     P_Z_REFERENCE,
+    P_Z_SALT,
     PARTICLE_STATE,
     POTENTIAL,
     POTENTIOSTAT,
@@ -377,9 +379,10 @@ def trial_step(
         for k in range(first):
             linear[2] += source[k] * value[k]
             linear[3] += source[k] * response[k]
-    linear[4] = value_at(parameters[P_Z_REFERENCE], centres, value, value[first], first)
-    linear[5] = value_at(parameters[P_Z_REFERENCE], centres, response, response[first], first)
+    linear[4] = value_at(parameters[P_Z_SALT], centres, value, value[first], first)
+    linear[5] = value_at(parameters[P_Z_SALT], centres, response, response[first], first)
     linear[6] = ohmic_integral(0.0, parameters[P_Z_REFERENCE], c, faces, area, kappa_table, first)
+    linear[6] += parameters[P_R_FROM_MEAN]
     if classes.shape[0] == 1:
         outcome, i_f, i, psi, E, i_sei = solve_current(h, linear, state, control, parameters, ocp)
         classes[0, TRIAL] = i_f

@@ -15,6 +15,7 @@ from opsicm.physics.cell.kernel import (
     CURRENT,
     OF_VOLUME,
     OK,
+    P_R_BEYOND,
     P_Z_REFERENCE,
     PARTICLE_STATE,
     POTENTIAL,
@@ -99,7 +100,8 @@ def look(
     n = heights.size
     for j in range(n):
         found[j] = value_at(heights[j], centres, c, state[C_SURFACE], first)
-        found[n + j] = ohmic_integral(heights[j], parameters[P_Z_REFERENCE], c, grid[1], grid[5], kappa_table, first)
+        to_axis = ohmic_integral(heights[j], parameters[P_Z_REFERENCE], c, grid[1], grid[5], kappa_table, first)
+        found[n + j] = to_axis + parameters[P_R_BEYOND]
 
 
 @compiled

@@ -29,18 +29,19 @@ def grid_field(vessel: float, disk: float, depth: float, dr: float, dz: float) -
     """φκ/i on centres of even rings and layers: flux 1 below r < disk, none at the wall, zero at the counter."""
     nr, nz = round(vessel / dr), round(depth / dz)
     faces = np.linspace(0.0, vessel, nr + 1)
-    ring = np.diff(faces**2) / 2.0
+    ring: Floats = np.diff(faces**2) / 2.0
     out = faces[1:-1] / dr
-    radial = sparse.diags([np.append(out, 0) + np.append(0, out), -out, -out], [0, 1, -1])
-    diagonal = np.full(nz, 2.0)
-    diagonal[0], diagonal[-1] = 1.0, 3.0
-    axial = sparse.diags([diagonal, -np.ones(nz - 1), -np.ones(nz - 1)], [0, 1, -1])
-    matrix = sparse.kron(radial, dz * sparse.eye(nz)) + sparse.kron(sparse.diags(ring), axial / dz)
+    radial = np.diag(np.append(out, 0) + np.append(0, out)) - np.diag(out, 1) - np.diag(out, -1)
+    axial = 2.0 * np.eye(nz) - np.eye(nz, k=1) - np.eye(nz, k=-1)
+    axial[0, 0], axial[-1, -1] = 1.0, 3.0
+    across, along = sparse.csr_array(radial), sparse.csr_array(axial / dz)
+    even, rings = sparse.csr_array(dz * np.eye(nz)), sparse.csr_array(np.diag(ring))
+    matrix = sparse.kron(across, even) + sparse.kron(rings, along)
     inside = (np.minimum(faces[1:], disk) ** 2 - np.minimum(faces[:-1], disk) ** 2) / 2.0
     source = np.zeros((nr, nz))
     source[:, 0] = inside
-    field = linalg.spsolve(matrix.tocsc(), source.ravel()).reshape(nr, nz)
-    return 0.5 * (faces[1:] + faces[:-1]), (np.arange(nz) + 0.5) * dz, field
+    field: Floats = linalg.spsolve(matrix.tocsc(), source.ravel()).reshape(nr, nz)
+    return np.asarray(0.5 * (faces[1:] + faces[:-1])), np.asarray((np.arange(nz) + 0.5) * dz), field
 
 
 def test_on_the_plane_of_the_disk_it_is_the_elliptic_integral() -> None:

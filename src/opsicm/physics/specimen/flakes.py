@@ -65,7 +65,8 @@ class Binder:
     def _squared_distance(self, others: NDArray[np.intp], k: int) -> Floats:
         apart = np.array([self.x[others] - self.x[k], self.y[others] - self.y[k]])
         apart -= self.size * np.round(apart / self.size)
-        return np.asarray((apart**2).sum(axis=0))
+        squared: Floats = (apart**2).sum(axis=0)
+        return squared
 
 
 class FlakeSwelling:
@@ -98,7 +99,8 @@ class FlakeSwelling:
         shares = np.exp(share_spread * random.standard_normal((2, n)))
         if binder is not None:
             shares = binder.tie(shares, area)
-        self.share, self.irreversible_share = shares / (shares @ area)[:, None]
+        self.share: Floats = shares[0] / (shares[0] @ area)
+        self.irreversible_share: Floats = shares[1] / (shares[1] @ area)
         self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
         self.volume_change = np.full(n, volume_change)
         self.irreversible = 0.0

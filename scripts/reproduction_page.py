@@ -80,9 +80,13 @@ REASONS: Final[dict[str, str]] = {
         "nearly alike, so that shrinking hardly changes their roughness. What was smoothed is not in the text."
     ),
     **{f"E7.Rq_{name}": _RQ for name in ("before", "charged", "after")},
-    "E7.Rq_charge": "The twin's plates swell more unequally than the paper's.",
+    "E7.Rq_charge": (
+        "The paper's surface becomes rougher on charge. Plates of the twin share their swelling with their neighbours, so "
+        "that an image rises nearly as a whole; what changes its roughness most is the plate that comes off."
+    ),
     "E7.Rq_discharge": (
-        "The paper's surface ends smoother than it began (1.40, 1.55, 1.12 µm); the twin's comes back to what it was."
+        "The paper's surface ends smoother than it began (1.40, 1.55, 1.12 µm). The twin's shrinks as evenly as it "
+        "swelled; without plates that break or turn over nothing smooths it."
     ),
     "E6.event": (
         "The ladder has 0.2 V only on the way back, so the paper's event is the first image after the turn. The "

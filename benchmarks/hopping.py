@@ -18,8 +18,9 @@ from scipy.signal import lfilter
 from benchmarks.record_memory import private_bytes
 from benchmarks.row import BenchRow
 from opsicm.cli.rigs import load_rig, prepare
-from opsicm.experiment.file import experiment_path, read_experiment
+from opsicm.experiment.file import LoadedExperiment, experiment_path, read_experiment
 from opsicm.experiment.hop_parameters import HopParameters
+from opsicm.experiment.rig_file import LoadedRig
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.hop import HopSettings, HopTiming, start
 from opsicm.instruments.roles import HopPlan
@@ -150,23 +151,31 @@ def memory_growth(hops: int) -> int:
 def _controller() -> Any:
     """The twin's own hop controller in front of its cell, engaged."""
     experiment = read_experiment(experiment_path("short/e09_height_during_voltammogram.yaml"))
-    rig = prepare(experiment, load_rig(experiment, None), _SEED, lambda _: None).rig
+    return controller_of(experiment, load_rig(experiment, None))
+
+
+def controller_of(experiment: LoadedExperiment, loaded: LoadedRig) -> Any:
+    """The hop controller of a twin in front of its cell, engaged at a bias of 0.7 V."""
+    rig = prepare(experiment, loaded, _SEED, lambda _: None).rig
     rig.coarse_stage.move_to(rig.hop_controller.start_height)
     rig.amplifier.command(0.7 - rig.potentiostat.read().potential)
     return rig.hop_controller
 
 
-def virtual_time(points: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """(virtual [s], processor's [s]) of hops at `points` [m] by the twin's own controller, in plans, cell and all."""
-    controller = _controller()
-    dt = controller.timing.dt_ns * 1e-9
+def hops_at(controller: Any, points: Iterable[tuple[float, float]]) -> float:
+    """Virtual [s] of hops at `points` [m] by a twin's controller, in plans, cell and all."""
     x, y = np.array(list(points)).T
     plans = [_plan(k, x[k : k + 12], y[k : k + 12]) for k in range(0, x.size, 12)]
-    controller.run(plans[0], lambda: False)
-    samples, watch = 0, stopwatch()
-    for plan in plans[1:]:
-        samples += sum(block.counts.shape[0] for block in controller.run(plan, lambda: False).blocks)
-    return samples * dt, watch()
+    samples = sum(block.counts.shape[0] for plan in plans for block in controller.run(plan, lambda: False).blocks)
+    return float(samples * controller.timing.dt_ns * 1e-9)
+
+
+def virtual_time(points: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """(virtual [s], processor's [s]) of hops at `points` [m] by the twin's own controller; the first plan not timed."""
+    controller, places = _controller(), list(points)
+    hops_at(controller, places[:12])
+    watch = stopwatch()
+    return hops_at(controller, places[12:]), watch()
 
 
 def same_noise(channel: int, first: int, count: int) -> NDArray[np.float32]:

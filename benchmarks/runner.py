@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.row import BenchRow
 from opsicm.cli.live_settings import Revisions, shift_between
-from opsicm.cli.rigs import load_rig, prepare
+from opsicm.cli.rigs import Prepared, load_rig, prepare
 from opsicm.core.facts import Fact, SampleBlock
-from opsicm.experiment.file import experiment_from_text, experiment_path
+from opsicm.experiment.file import LoadedExperiment, experiment_from_text, experiment_path
+from opsicm.experiment.rig_file import LoadedRig
 from opsicm.instruments.clock import stopwatch
 from opsicm.instruments.roles import HopPlan, PlanOutcome
 from opsicm.record.recorder import Reading, RunHeader
@@ -68,13 +69,19 @@ def _overhead() -> tuple[float, int]:
         return outcome
 
     controller.run = run  # type: ignore[method-assign]
+    watch = stopwatch()
+    run_without_record(experiment, loaded, prepared)
+    return (watch() - spent) / plans, plans
+
+
+def run_without_record(experiment: LoadedExperiment, loaded: LoadedRig, prepared: Prepared) -> None:
+    """The runner over a prepared rig, with a recorder that keeps nothing; raises what ended the run early."""
     run_context = RunContext(
         prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded), swelling=prepared.swelling
     )
     runner = Runner(experiment.experiment, prepared.rig, _NullRecorder(), StopSignal(lambda: False), run_context)
-    watch = stopwatch()
-    runner.run()
-    return (watch() - spent) / plans, plans
+    if (error := runner.run().error) is not None:
+        raise error
 
 
 def _whole_experiment(name: str) -> tuple[float, float, int]:

@@ -21,6 +21,8 @@ from opsicm.record.reader import Run
 from opsicm.runner.commands import COMMANDS, SETTABLE, Command
 from opsicm.runner.control_socket import NAME, send
 
+# A cell that is paused drifts away from its hold, and comes back to it at once: with the usual limit of the bias that
+# would end the run, by what a command is for.
 _EXPERIMENT = """\
 opsicm: 1
 title: to be talked to
@@ -31,7 +33,7 @@ cell:
   - hold: {potential_V: 0.3, for_s: 100000}
 probe:
   - hop: {at_um: [0, 0], amplitude_nm: 1000, fall_nm_per_ms: 30, setpoint_pct: 2.0}
-envelope: {run_h: 100}
+envelope: {run_h: 100, bias_mV: 2000}
 """
 # What would end the run is left out: that is what these two are for.
 _WORDS = [word for word in COMMANDS if word not in ("stop", "skip")]

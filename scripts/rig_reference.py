@@ -169,7 +169,9 @@ _MEANINGS: Final = {
     "swollen_nm": "Additional height at the edge of the upper terrace.",
     "swollen_width_nm": "Width of that rim.",
     "flake_um": "Diameter of a plate.",
-    "share_spread": "How unequally the plates expand: spread of the logarithm of their shares.",
+    "share_spread": "How unequally the columns under the plates would expand alone, with no neighbour to share with: "
+    "spread of the logarithm.",
+    "binder_um": "How far binder shares the columns' swelling with their neighbours; 0 lets each rise alone.",
     "lag_s": "How late they follow.",
     "slide_nm": "How far one of them slides.",
     "detach_below_V": "Potential below which one of them comes off.",

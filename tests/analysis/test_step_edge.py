@@ -124,19 +124,21 @@ def test_a_strip_of_a_few_lines_has_its_step_and_a_bow_has_none(shape: tuple[int
     """Across four lines a fourth power is no term of its own: this was an error that no result survived."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(float)
     along = (x if shape[1] > shape[0] else y) / max(shape)
-    noise = 1e-9 * np.random.default_rng(3).standard_normal(shape)
+    noise: F64 = np.asarray(1e-9 * np.random.default_rng(3).standard_normal(shape))
     (step,) = step_results(noise + 40e-9 * (along > 0.4))
-    assert step.name == "step_height" and step.value == pytest.approx(40.0, abs=1.0)
+    assert step.name == "step_height"
+    assert step.value == pytest.approx(40.0, abs=1.0)
     (bow,) = step_results(noise + 400e-9 * (along - 0.5) ** 2)
-    assert bow.value is None and bow.outcome == "no step"
+    assert (bow.value, bow.outcome) == (None, "no step")
 
 
 @pytest.mark.parametrize("shape", [(1, 128), (128, 2), (3, 3)])
 def test_what_is_too_narrow_for_a_step_says_so(shape: tuple[int, int]) -> None:
-    heights = np.zeros(shape)
+    heights = np.zeros(shape, np.float64)
     heights[:, ::2] = np.nan if shape == (3, 3) else 1e-6
     (result,) = step_results(heights)
-    assert result.value is None and result.outcome == "no step" and result.reason
+    assert (result.value, result.outcome) == (None, "no step")
+    assert result.reason
 
 
 def test_steps_of_single_pixels_with_holes_never_warn() -> None:
@@ -145,4 +147,4 @@ def test_steps_of_single_pixels_with_holes_never_warn() -> None:
         rows, columns = (int(n) for n in rng.integers(1, 12, 2))
         heights = 1e-6 * (rng.random((rows, columns)) > 0.5)
         heights[rng.random(heights.shape) < 0.3] = np.nan
-        assert [result.name for result in step_results(heights)][0] == "step_height"
+        assert next(iter(step_results(np.asarray(heights, np.float64)))).name == "step_height"

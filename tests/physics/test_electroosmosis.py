@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_banded
 
 from opsicm.core.errors import OutsideDomain
+from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
 from opsicm.physics.pipette.electroosmosis import (
     IDENTIFIABLE,
     effective_concentration,
     electroosmotic_peclet,
     flow_conductance,
+    flow_conductance_from_table,
     sensitivity,
 )
 from opsicm.physics.pipette.geometry import Pipette
@@ -66,6 +68,17 @@ def test_negative_glass_and_positive_bias_push_liquid_out() -> None:
         effective_concentration(1000.0, 1.0, 0.0)
     with pytest.raises(OutsideDomain, match="within ±60"):
         effective_concentration(1000.0, 300.0, 100.0)
+
+
+def test_the_compiled_conductance_is_that_of_its_definition_and_refuses_the_same() -> None:
+    electrolyte = parameter_set(DEFAULT_SET).values.electrolyte
+    table = electrolyte.kappa_table
+    outside, peclet = np.array([10.0001, 300.0, 1000.0, 2500.0]), np.array([-60.0, -1e-9, 7.0, 59.0])
+    compiled = flow_conductance_from_table(1e8, table, 1000.0, outside, peclet)
+    assert compiled == pytest.approx(flow_conductance(1e8, electrolyte.conductivity, 1000.0, outside, peclet), rel=1e-5)
+    for salt, flow, reason in ((9.9, 0.0, "at most 100"), (300.0, 60.1, "within ±60"), (-1.0, 0.0, "above 0 mol/m³")):
+        with pytest.raises(OutsideDomain, match=reason):
+            flow_conductance_from_table(1e8, table, 1000.0, np.array([300.0, salt]), np.array([1.0, flow]))
 
 
 def test_the_tip_answers_as_a_diffusing_cone_does() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opsicm.core.errors import OutsideDomain
-from opsicm.physics.specimen.flakes import FlakeSwelling, stacked_flakes
+from opsicm.physics.specimen.flakes import Binder, FlakeSwelling, stacked_flakes
 
 
 def coating(seed: int = 3) -> FlakeSwelling:
@@ -23,6 +23,71 @@ def test_flakes_share_the_electrode_expansion() -> None:
     assert flakes.area_fraction @ displacement == pytest.approx(expected, rel=1e-9)
     assert displacement.std() > 0.2 * expected
     assert flakes.displacement() == pytest.approx(displacement, rel=1e-12)
+
+
+def lattice(reach: float, columns: int = 30, size: float = 20e-6) -> Binder:
+    """As many columns alike, each a square, on the periodic square."""
+    at = (np.arange(columns) + 0.5) * size / columns
+    x, y = (axis.ravel() for axis in np.meshgrid(at, at))
+    return Binder(x, y, size, reach)
+
+
+def test_tied_columns_correlate_over_their_distance_as_a_gaussian_of_twice_the_variance() -> None:
+    """Draws of 900 columns against the integrals of the kernel, which know of no columns: e^(−d²/4r²) and A/4πr²."""
+    reach, size, columns = 1.2e-6, 20e-6, 30
+    binder = lattice(reach, columns, size)
+    own = np.exp(0.4 * np.random.default_rng(8).standard_normal((300, columns**2)))
+    area = np.full(columns**2, columns**-2.0)
+    tied = binder.tie(own, area).reshape(-1, columns, columns)
+    departure = tied - np.exp(0.08)
+    alone = (np.exp(0.16) - 1.0) * np.exp(0.16)
+    variance = alone * (size / columns) ** 2 / (4.0 * np.pi * reach**2)
+    assert (departure**2).mean() == pytest.approx(variance, rel=0.04)  # four sigma of 300 draws of 22 patches
+    for apart in (1, 2, 3, 5):
+        distance = apart * size / columns
+        for shifted in (np.roll(departure, apart, axis=1), np.roll(departure, -apart, axis=2)):  # across the edge too
+            correlation = (departure * shifted).mean() / (departure**2).mean()
+            assert correlation == pytest.approx(np.exp(-(distance**2) / (4.0 * reach**2)), abs=0.03)
+    alone_again = lattice(1e-8, columns, size).tie(own, area)
+    assert np.abs(alone_again / own - 1.0).max() < 1e-12
+
+
+def test_tied_plates_rise_by_the_electrodes_mean_exactly_and_none_falls() -> None:
+    stack = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 128, 5)
+    _, plate_map = stack.render()
+    area = np.bincount(plate_map.ravel(), minlength=len(stack.plates) + 1) / plate_map.size
+    assert np.count_nonzero(area == 0.0) > 10  # plates under others, which may yet come to light
+    spreads = []
+    for reach in (0.0, 0.01e-6, 1e-6, 3.5e-6, 50e-6):
+
+        def plates(seed: int, reach: float = reach) -> FlakeSwelling:
+            random = np.random.default_rng(seed)
+            return FlakeSwelling(
+                area,
+                random,
+                thickness=28e-6,
+                swelling_factor=0.676,
+                volume_change=0.0,
+                share_spread=2.0,
+                binder=stack.binder(reach),
+            )
+
+        swelling = plates(1)
+        for share in (swelling.share, swelling.irreversible_share):
+            assert area @ share == pytest.approx(1.0, rel=1e-14)
+            assert share.min() > 0.0
+        assert np.array_equal(swelling.share, plates(1).share)
+        assert np.all(swelling.share != plates(2).share)
+        (displacement,) = swelling.advance(1e6, np.array([0.05]), np.array([30e-9]))
+        assert area @ displacement == pytest.approx(28e-6 * 0.676 * 0.05 + 30e-9, rel=1e-12)
+        spreads.append(float(np.sqrt(area @ (swelling.share - 1.0) ** 2)))
+        if reach == 0.0:
+            independent = swelling.share
+        elif reach < 0.1e-6:  # no plate within reach of another
+            ratio = (swelling.share / independent)[:-1][area[:-1] > 0.0]  # but for the ground, which takes the mean
+            assert np.ptp(ratio) < 1e-9 * ratio[0]
+    assert np.all(np.diff(spreads[1:]) < 0.0)
+    assert spreads[-1] < 1e-2
 
 
 def test_flakes_lag_and_repeat() -> None:

@@ -16,6 +16,7 @@ from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
 from opsicm.reproduction.evaluation import currents, heights, images, pipettes, towers
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
+from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.variants import AS_DECLARED
 
 F64 = NDArray[np.float64]
@@ -117,6 +118,57 @@ def test_a_flat_profile_has_no_reach_and_says_so() -> None:
     assert found["E11.C"].value is None
     assert found["E11.C"].outcome == "not determined"
     assert "more than noise" in found["E11.C"].reason
+
+
+def _place(total: float, knee: float, other_knee: float) -> list[Result]:
+    """What one place gives: sizes with the u of its noise, and the knee by two readings."""
+    knees = [Result("E9.knee", value, 0.004, "V", "breaks") for value in (knee, other_knee)]
+    return [
+        Result("E9.total", total, 0.0008, "%", "hops"),
+        Result("E9.mirror", 1.0 + 1e-5 * total, 1e-4, "1", "hops"),
+        knees[0],
+        knees[1].within(part="three breaks"),
+    ]
+
+
+def test_sizes_are_means_over_places_and_at_one_place_their_u_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {0: _place(6.0, 0.18, 0.17), 1: _place(7.5, 0.20, 0.19), 2: _place(6.6, 0.19, 0.12)}
+    monkeypatch.setattr(heights, "_expansion", lambda run: places[run.values][:2])
+    monkeypatch.setattr(heights, "_potentials", lambda run: places[run.values][2:])
+
+    def evaluated(*which: int) -> tuple[dict[str, Result], dict[str, Result]]:
+        bulk = Result("ten_hop_bulk_change", 0.2, 0.03, "%", "hops")
+        runs = [SimpleNamespace(case=SimpleNamespace(variant=AS_DECLARED), values=k) for k in which]
+        for run in runs:
+            run.result = lambda _: bulk
+        rows = heights.one_point(ExperimentRuns(cast(Any, tuple(runs))))
+        return _by_id(rows), _by_id(rows, "three breaks")
+
+    rows, otherwise = evaluated(0, 1, 2)
+    assert rows["E9.total"].value == pytest.approx(6.7)
+    assert rows["E9.total"].u == pytest.approx(np.std([6.0, 7.5, 6.6], ddof=1) / np.sqrt(3.0))
+    assert "mean of 3 places, 6, 7.5, 6.6" in rows["E9.total"].method
+    assert rows["E9.knee"].value == pytest.approx(0.19)
+    assert rows["E9.knee"].u == pytest.approx(0.01 / np.sqrt(3.0))
+    assert otherwise["E9.knee"].value == pytest.approx(0.16)
+    assert rows["E9.mirror"].u == 1e-4  # that of one run, for the places happen to lie nearer together
+    assert rows["E9.repeats"].value == pytest.approx(20.0)
+    alone, _ = evaluated(1)
+    assert alone["E9.total"].value == 7.5
+    assert alone["E9.total"].u is None
+    assert "one place" in alone["E9.total"].method
+    assert alone["E9.knee"].u == 0.004
+    assert alone["E9.repeats"].value is None
+    # A place that has no number is no reason to leave it out of the mean.
+    places[2][0] = replace(places[2][0], value=None, u=None, outcome="no branch", reason="the run ended before")
+    without, _ = evaluated(0, 1, 2)
+    assert without["E9.total"].value is None
+    assert without["E9.total"].reason == "the run ended before"
+    assert without["E9.knee"].value == pytest.approx(0.19)
+    # Nor can a number agree with the paper's whose u is not known, however near it comes.
+    row = next(row for row in ROWS if row.id == "E9.total")
+    assert row.judge(5.89, 0.001) == "agrees"
+    assert row.judge(5.89, alone["E9.total"].u) == "same trend"
 
 
 def test_a_hollow_with_less_current_above_it_is_found_and_a_wide_bend_is_none() -> None:

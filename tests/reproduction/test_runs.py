@@ -340,6 +340,20 @@ def test_the_command_names_what_it_could_not_run(packaged: Path, capsys: pytest.
     assert "experiments are E1" in capsys.readouterr().err
 
 
+def test_what_cannot_be_analysed_costs_its_own_rows(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose file was cut short since: the table is printed, with the reason, the set and exit code 3."""
+    out = ["--only", "E2", "--short", "--set", DEFAULT.name, "--out", str(packaged / "cut_short")]
+    assert main(["reproduce", *out]) == 0
+    for path in (packaged / "cut_short/runs").glob("*/*/run.nxs"):
+        path.write_bytes(path.read_bytes()[:3000])
+    capsys.readouterr()
+    assert main(["reproduce", *out]) == 3
+    said = capsys.readouterr()
+    assert f"{DEFAULT.name}: E2: no results: " in " ".join(said.err.split())
+    assert "E2.contrast" in said.out
+    assert "E2.contrast: not run: " in said.out
+
+
 def test_the_command_says_why_a_run_failed(
     packaged: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,5 +364,6 @@ def test_the_command_says_why_a_run_failed(
     monkeypatch.setattr("opsicm.reproduction.command._WORKERS", 1)
     assert main(["reproduce", "--only", "E2", "--short", "--out", str(packaged / "failed")]) == 3
     said = capsys.readouterr()
-    assert "E2, height_um 10: no run: disk is full; a run needs room; free some" in " ".join(said.err.split())
+    why = f"{DEFAULT.name}: E2, height_um 10: no run: disk is full; a run needs room; free some"
+    assert why in " ".join(said.err.split())
     assert "disk is full" in " ".join(said.out.split())

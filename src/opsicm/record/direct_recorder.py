@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from opsicm.record.log import Columns, LogWriter
 from opsicm.record.recorder import Reading, RunHeader
 from opsicm.record.run_folder import RunFolder
 from opsicm.record.writer_process import Gathering
+
+# Each call that writes makes a group of the log, and a group takes a millisecond: rows wait for one another.
+_MOST_WAITING: Final = 256
 
 
 class DirectRecorder:
@@ -36,6 +39,7 @@ class DirectRecorder:
         self._journal = Journal(self._folder.journal)
         columns = Columns.of(header.channels)
         self._gathering = Gathering(columns, len(header.channels), decimate.factor(header.dt_ns))
+        self._waiting: list[NDArray[Any]] = []
 
     def block(self, block: SampleBlock) -> None:
         self._gathering.add(block)
@@ -56,7 +60,9 @@ class DirectRecorder:
     def rows(self, rows: NDArray[Any]) -> None:
         """Slow rows (dtype `ring.READING_DTYPE`), many at once."""
         if rows.size:
-            self._append([log.rows_frame(log.READINGS, rows)])
+            self._waiting.append(rows)
+            if len(self._waiting) >= _MOST_WAITING:
+                self._append([])
 
     def fact(self, fact: Fact) -> None:
         self._journal.write(fact)
@@ -70,4 +76,7 @@ class DirectRecorder:
         return path
 
     def _append(self, frames: list[log.Frame]) -> None:
+        if self._waiting:
+            frames = [log.rows_frame(log.READINGS, np.concatenate(self._waiting)), *frames]
+            self._waiting.clear()
         self._log.append(frames, self._log.serial + 1)

@@ -127,6 +127,7 @@ class Growing:
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self.dataset = dataset
+        self.dtype: Final = dataset.dtype  # asked once: HDF5 makes a new one at each question
         self._chunk = int(dataset.chunks[0])
         self._waiting: list[NDArray[Any]] = []
         self._held = 0
@@ -174,7 +175,7 @@ class Table:
     def append(self, rows: NDArray[Any]) -> None:
         """Rows to follow."""
         for name, growing in self.columns:
-            growing.append(rows[name].astype(growing.dataset.dtype))
+            growing.append(rows[name].astype(growing.dtype))
 
     def flush(self) -> None:
         """Every row is in the file."""

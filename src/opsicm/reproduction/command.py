@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
+from opsicm.core.errors import OpsicmError
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.findings import write_findings
 from opsicm.reproduction.paper import Kind
@@ -62,11 +63,17 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
         if stop():
             err.print(f"interrupted; what was finished is kept in {folder / 'runs'} and not run again")
             return 130
-        made = {one.case.key: one for of_set in runs.values() for ones in of_set.values() for one in ones}
-        for one in (one for one in made.values() if one.path is None):
-            err.print(f"{one.case.label}: no run: {one.reason}")
+        without_run: dict[str, str] = {}  # by key: sets share a run, and its reason is told once
+        for name, of_set in runs.items():
+            for one in (one for ones in of_set.values() for one in ones if one.path is None):
+                without_run.setdefault(one.case.key, f"{name}: {one.case.label}: no run: {one.reason}")
+        for text in without_run.values():
+            err.print(text, markup=False)
         with working("analysing the runs and drawing the figures"):
-            evaluated = evaluator.results()
+            evaluated, failures = evaluator.results()
+        for (name, experiment), why in failures.items():
+            plans[name].refused[experiment] = why
+            err.print(f"{name}: {experiment}: no results: {why}", markup=False)
     columns = [table(experiments, plans[one.name], runs[one.name], evaluated.get(one.name, {}), one) for one in sets]
     compared = side_by_side(columns)
     print_table(compared)
@@ -76,8 +83,7 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
     first = evaluated.get(sets[0].name, {})
     for path in (path for experiment in experiments if experiment in first for path in first[experiment].figures):
         out.print(f"figure  {path}", markup=False)
-    complete = not any(one.refused for one in plans.values()) and all(one.path is not None for one in made.values())
-    return 0 if complete else 3
+    return 3 if without_run or any(one.refused for one in plans.values()) else 0
 
 
 def sensitivity(only: str | None, named: str, json: Path | None, folder: Path, sets: Sequence[str] = ()) -> int:
@@ -250,12 +256,19 @@ class Evaluator(AbstractContextManager["Evaluator"]):
             self._by_runs[keys] = self._pool.submit(_evaluate, experiment, tuple(runs), figures)
         self._jobs[name, experiment] = self._by_runs[keys]
 
-    def results(self) -> dict[str, dict[str, ExperimentResults]]:
-        """The results by set and experiment; waits for them, and raises what the process raised."""
+    def results(self) -> tuple[dict[str, dict[str, ExperimentResults]], dict[tuple[str, str], str]]:
+        """The results by set and experiment, once they are there; for those that could not be evaluated the reason.
+
+        What cannot be analysed costs its own rows, and not the table that a quarter of an hour has gone into.
+        """
         results: dict[str, dict[str, ExperimentResults]] = {}
+        failures: dict[tuple[str, str], str] = {}
         for (name, experiment), job in self._jobs.items():
-            results.setdefault(name, {})[experiment] = job.result()
-        return results
+            try:
+                results.setdefault(name, {})[experiment] = job.result()
+            except OpsicmError as error:
+                failures[name, experiment] = str(error)
+        return results, failures
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

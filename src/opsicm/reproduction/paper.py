@@ -521,11 +521,12 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row(
         "E9.repeats",
-        "range of the knee's potential over three repeats on one specimen",
+        "range of the knee's potential over three places of one electrode",
         "mV",
-        _C,
+        _I,
         "nothing",
         "'the potential at which this volume change occurs was the same' (n = 3)",
+        definition="places differ by how late their plate follows, which the twin was given, and by noise",
     ),
     # Figures 5c-e: one line during a voltammogram.
     Row(

@@ -107,7 +107,7 @@ IR_COMPENSATED: Final = "iR compensated"
 # section comes from a strip of four lines at every potential.
 WITHOUT_RAW: Final[dict[str, dict[str, Any]]] = {"E9": {"record.pipette_current": "decimated", "record.z": "decimated"}}
 # Repeats of E10 hop over the same line of the same specimen: on another specimen this line may meet the wall of a
-# plate. E9 hops over another typical plate each time.
+# plate. Those of E9 are at three places: each seed lays other plates, and what lies under the origin is another one.
 ONE_SPECIMEN: Final[dict[str, dict[str, Any]]] = {"E10": {"twin.specimen_seed": 1}}
 STRIP: Final = "strip with raw samples"
 _STRIP: Final[dict[str, Any]] = {

@@ -172,13 +172,20 @@ class SteppedSurface(_Surface):
 
 
 class FlakedSurface(_Surface):
-    """Stacked plates: how unequally and how late they swell, one that slides, one that comes off."""
+    """Stacked plates: how unequally and how late they swell, one that slides, one that comes off.
+
+    A plate rises with the column of coating under it. `share_spread` is of a column that nothing ties to its
+    neighbours; `binder_um` is how far the binder shares the columns' swelling sideways, and 0 lets each rise alone.
+    Both are assumptions. The reach is one plate: a column 28 µm high holds dozens of plates, each lies across several
+    columns of its neighbours, and binder holds them where they touch. No measurement of it is known to us.
+    """
 
     rq_nm: Annotated[Number, Field(ge=0, le=1.3e6)] = 1300.0
     flake_um: Annotated[Number, Field(ge=0.0035, le=3500)] = 3.5
     size_um: _Size = 20.0
     pixels: _Pixels = 512.0
     share_spread: Annotated[Number, Field(ge=0, le=2)] = 0.4
+    binder_um: Annotated[Number, Field(ge=0, le=20_000)] = 3.5
     lag_s: Annotated[Number, Field(ge=0.02, le=20_000)] = 20.0
     slide_nm: Annotated[Number, Field(ge=0, le=4e5)] = 400.0
     detach_below_V: Annotated[Number, Field(ge=-1, le=5)] = 0.2

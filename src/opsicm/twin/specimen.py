@@ -99,8 +99,8 @@ class FlakeSurface:
 
     `slide` [m] is how far the sliding flake goes while the material's volume change passes through `slides_over` [1];
     the other flake comes off for good when the specimen's potential first falls to `detach_below` [V]; `rendered` is
-    the stack before that. The plate under the scanner's origin is typical: it follows the electrode's mean, and its top
-    at rest is height 0, where the operator has engaged.
+    the stack before that. Height 0 is the top of the plate under the scanner's origin at rest, where the operator has
+    engaged; that plate neither slides nor comes off, and swells by a share of its own as every other does.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class FlakeSurface:
         gone = np.clip((volume_change - begins) / (ends - begins), 0.0, 1.0) * self._slide
         return np.asarray((gone / (self._stack.size / self._stack.pixels)).astype(int))
 
-    def _largest_but(self, typical: int) -> tuple[int, int]:
-        """The two plates that show most, the typical one and the ground excepted."""
+    def _largest_but(self, origin: int) -> tuple[int, int]:
+        """The two plates that show most, that under the origin and the ground excepted."""
         shown = np.bincount(self._plate_map.ravel(), minlength=len(self._stack.plates) + 1).astype(float)
-        shown[[typical, -1]] = -1.0
+        shown[[origin, -1]] = -1.0
         order = np.argsort(shown)
         return int(order[-1]), int(order[-2])
 
@@ -233,9 +233,9 @@ def _flakes(settings: dict[str, float], cell: Cell, pipette: Pipette, seed: int)
         swelling_factor=p.swelling_factor,
         volume_change=cell.volume_change,
         share_spread=settings["share_spread"],
+        binder=stack.binder(settings["binder"]),
         lag=settings["lag"],
     )
-    swelling.make_typical(int(plate_map[0, 0]))
     # A flake that slides has gone its whole way at the last stage before the full one; without stages, at the full one.
     material, rows = p.material, p.swelling
     empty, full = material.stoichiometry_range

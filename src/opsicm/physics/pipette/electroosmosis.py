@@ -81,13 +81,28 @@ def flow_conductance_from_table(
 
     `c_out` [mol/m³, n] and `peclet` [1, n]; the same nodes, and compiled. Assumes and fails as there.
     """
-    # Copies: compiled code takes no broadcast views.
-    inner, outer, Pe = (np.array(values) for values in _in_range(c_in, c_out, peclet))
-    return np.asarray(_flow_conductances(geometric_resistance, kappa_table, inner, outer, Pe))
+    if c_out.shape != peclet.shape:
+        c_out, peclet = np.broadcast_arrays(c_out, peclet)
+    # Compiled code takes no broadcast views.
+    outer, Pe = np.ascontiguousarray(c_out), np.ascontiguousarray(peclet)
+    if not _plainly_in_range(c_in, outer, Pe):
+        _in_range(c_in, outer, Pe)  # says what is not; in arrays it takes nine times as long as the integral of one row
+    return np.asarray(_flow_conductances(geometric_resistance, kappa_table, c_in, outer, Pe))
 
 
 @compiled
-def _flow_conductances(geometric_resistance: float, kappa_table: F64, inner: F64, outer: F64, peclet: F64) -> F64:
+def _plainly_in_range(inner: float, outer: F64, peclet: F64) -> bool:
+    """Whether all is positive and finite and within the limits of `_in_range`, or it must be asked."""
+    for n in range(outer.size):
+        if not (0.0 < inner < np.inf and 0.0 < outer[n] < np.inf and abs(peclet[n]) <= LARGEST_PECLET):
+            return False
+        if max(inner / outer[n], outer[n] / inner) > LARGEST_RATIO:
+            return False
+    return True
+
+
+@compiled
+def _flow_conductances(geometric_resistance: float, kappa_table: F64, inner: float, outer: F64, peclet: F64) -> F64:
     out = np.empty(outer.size)
     for n in range(outer.size):
         size = max(abs(peclet[n]), 1e-8)
@@ -97,7 +112,7 @@ def _flow_conductances(geometric_resistance: float, kappa_table: F64, inner: F64
             fraction = np.expm1(-size * u) / whole  # as in `_profile`
             if peclet[n] > 0.0:
                 fraction *= np.exp(-size * (1.0 - u))
-            mean += 0.5 * _WEIGHTS[k] / kappa_at(outer[n] + (inner[n] - outer[n]) * fraction, kappa_table)
+            mean += 0.5 * _WEIGHTS[k] / kappa_at(outer[n] + (inner - outer[n]) * fraction, kappa_table)
         out[n] = 1.0 / (geometric_resistance * mean)
     return out
 

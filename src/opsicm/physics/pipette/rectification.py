@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -72,10 +73,16 @@ def charge_factor(bias: ArrayLike, dukhin: ArrayLike, pipette: Pipette, transfer
     if worst > LARGEST:
         limit = f"the rectification is known to first order, up to {LARGEST:g}"
         raise OutsideDomain(Problem("|Du V F/RT|", f"{worst:.3g}", limit, "use less charge, more salt or a wider tip"))
+    k, b = _rectification(pipette, transference)
+    return np.asarray(1.0 + strength * (k * scaled + b))
+
+
+@lru_cache(64)  # of the pipette alone, and asked for at every row of a run
+def _rectification(pipette: Pipette, transference: float) -> tuple[float, float]:
+    """k and b [1] of `charge_factor`."""
     a, tangent = pipette.radius, math.tan(pipette.cone_angle)
     U = 1.0 / (math.pi * a * tangent * geometric_resistance(pipette))
     s = a / (a + pipette.length * tangent)
     x = U * (1.0 - s**2)
     k = 0.5 * (U**2 * (2.0 * (1.0 - s**3) / 3.0 - s * (1.0 - s**2)) - 0.5 * x) / math.cos(pipette.cone_angle)
-    b = 0.5 * (1.0 - 2.0 * transference) * x / math.cos(pipette.cone_angle)
-    return np.asarray(1.0 + strength * (k * scaled + b))
+    return k, 0.5 * (1.0 - 2.0 * transference) * x / math.cos(pipette.cone_angle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from opsicm.physics.cell.parameters import CellParameters
@@ -34,7 +35,7 @@ def clear_height(height: float, rise: float) -> float:
     return max(risen + height, risen / SHARE * (1.0 + 1e-9))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: it keeps what it has computed
 class ExpectedSwelling:
     """Thickness [m] gained by the electrode, from the charge that has passed: what a run knows of its surface.
 
@@ -49,11 +50,14 @@ class ExpectedSwelling:
     parameters: CellParameters
     rest_potential: float
 
+    @cached_property  # a run asks at every row
+    def _before(self) -> float:
+        return self.parameters.material.stoichiometry_at(self.rest_potential)
+
     def __call__(self, charge: float) -> float:
         """Thickness gained [m] over the swelling curve's reference, when `charge` [C] has passed since the start."""
         p = self.parameters
         if p.material.swelling is None or p.swelling_factor == 0.0:
             return 0.0
-        x0 = p.material.stoichiometry_at(self.rest_potential)
-        x = min(max(x0 - charge / (p.areal_capacity * p.area), 0.0), 1.0)
+        x = min(max(self._before - charge / (p.areal_capacity * p.area), 0.0), 1.0)
         return p.thickness * p.swelling_factor * float(p.material.volume_change(x))

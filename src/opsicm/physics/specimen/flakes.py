@@ -33,13 +33,50 @@ def _follow(
             displacement[row, k] = gain[k] * flake_change[k] + share[k] * irreversible[row]
 
 
+@dataclass(frozen=True, slots=True)
+class Binder:
+    """What ties the columns under neighbouring plates together, so that none rises without those around it.
+
+    A column's share is the mean of its neighbours' own with weight area × exp(−d²/2r²), d the distance of the plates'
+    centres `x`, `y` [m] on a periodic square of side `size` [m], r the `reach` [m]. Over many columns alike, two at a
+    distance d then correlate as exp(−d²/4r²), and the variance is that of one alone times its area over 4πr². What has
+    no centre, the ground between plates, shows in many places and takes the mean of all. Assumed: a linear binder, in
+    which a column's excess spreads alike in all directions and at once. Fails where r is not small against the square.
+    """
+
+    x: Floats
+    y: Floats
+    size: float
+    reach: float
+
+    def tie(self, own: Floats, area: Floats) -> Floats:
+        """Shares [m × n] of columns of `area` [n] from those that each would have alone, `own` [m × n]."""
+        tied = np.repeat((own @ area / area.sum())[:, None], own.shape[1], axis=1)
+        placed = self.x.size
+        (shown,) = np.nonzero(area[:placed])
+        of_shown, area_shown = own[:, shown], area[shown]
+        for k in range(placed):
+            exponent = -0.5 * self._squared_distance(shown, k) / self.reach**2
+            # From the nearest: a plate under all others has no weight of its own, and theirs may be too small to write.
+            weight = area_shown * np.exp(exponent - exponent.max())
+            tied[:, k] = of_shown @ weight / weight.sum()
+        return tied
+
+    def _squared_distance(self, others: NDArray[np.intp], k: int) -> Floats:
+        apart = np.array([self.x[others] - self.x[k], self.y[others] - self.y[k]])
+        apart -= self.size * np.round(apart / self.size)
+        squared: Floats = (apart**2).sum(axis=0)
+        return squared
+
+
 class FlakeSwelling:
     """How the electrode's swelling displaces each of its flakes.
 
     A flake's own volume change obeys dv_k/dt = (v − v_k)/τ_k, solved exactly for v held over a step. Its displacement
-    over that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal with
-    area-weighted mean 1, so that the mean is the electrode's own expansion once all have caught up. Assumed:
-    the two spreads and the independence of lag and share; a real coating's flakes also tilt and slide.
+    over that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal, hence
+    positive: `share_spread` is that of a column from the foil to the flake alone, before the `binder` lets neighbours
+    share. Their area-weighted mean is 1 exactly, so that the mean is the electrode's own expansion once all have caught
+    up. Assumed: the two spreads, and lags that nobody shares; a real coating's flakes also tilt and slide.
     """
 
     def __init__(
@@ -51,6 +88,7 @@ class FlakeSwelling:
         swelling_factor: float,
         volume_change: float,
         share_spread: float = 0.4,
+        binder: Binder | None = None,
         lag: float = 20.0,
         lag_spread: float = 1.0,
     ) -> None:
@@ -58,24 +96,15 @@ class FlakeSwelling:
         n = area.size
         self.area_fraction = area
         self._amplitude = thickness * swelling_factor
-        self.share = np.exp(share_spread * random.standard_normal(n))
-        self.share /= area @ self.share
-        self.irreversible_share = np.exp(share_spread * random.standard_normal(n))
-        self.irreversible_share /= area @ self.irreversible_share
+        shares = np.exp(share_spread * random.standard_normal((2, n)))
+        if binder is not None:
+            shares = binder.tie(shares, area)
+        self.share: Floats = shares[0] / (shares[0] @ area)
+        self.irreversible_share: Floats = shares[1] / (shares[1] @ area)
         self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
         self.volume_change = np.full(n, volume_change)
         self.irreversible = 0.0
         self._closing = (0.0, np.zeros(n))  # share of its lag that each flake makes up in a step, and which step
-
-    def make_typical(self, flake: int) -> None:
-        """Let `flake` follow the electrode exactly and at once; the others share what is left."""
-        others = np.arange(self.share.size) != flake
-        for share in (self.share, self.irreversible_share):
-            left = 1.0 - self.area_fraction[flake]
-            share[others] *= left / (self.area_fraction[others] @ share[others])
-            share[flake] = 1.0
-        self.lag[flake] = 1e-6
-        self._closing = (0.0, self._closing[1])
 
     def advance(self, dt: float, volume_change: Floats, irreversible: Floats) -> Floats:
         """Let every flake follow the electrode through steps of `dt` [s]; `displacement` [m, steps × n] after each.
@@ -124,6 +153,13 @@ class FlakeStack:
     ground: float
     size: float
     pixels: int
+
+    def binder(self, reach: float) -> Binder | None:
+        """What ties these plates over `reach` [m]; None, every plate for itself, for 0."""
+        if reach == 0.0:
+            return None
+        x, y = np.array([(plate.x, plate.y) for plate in self.plates]).T
+        return Binder(x, y, self.size, reach)
 
     def render(
         self, moved: Mapping[int, tuple[float, float]] = _NOWHERE, without: Collection[int] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -29,27 +31,63 @@ _REACHES: Final = {
 _BINS: Final = 120  # of a branch, in potential
 _NEAR_SURFACE: Final = (60e-9, 270e-9)  # [m] above the surface: as the analysis has it
 _NEIGHBOURHOOD: Final = 1e-6  # [m] to either side: a hollow is lower than the mean over it
+_ONE_PLACE: Final = "one place"
+_OF_A_PLACE: Final = frozenset(
+    {"E9.total", "E9.stage_2", "E9.stage_1", "E9.stage_2_height", "E9.stage_1_height", "E9.ratio"}
+    | {"E9.total_compensated", "E9.ratio_compensated"}
+)
 _NO_SECTION: Final = "no section could be computed"
 
 
 def one_point(runs: ExperimentRuns) -> list[Result]:
-    """E9: onset and knee of the expansion, its size, its reversal and the ten-hop check."""
+    """E9: onset and knee of the expansion, its size, its reversal and the ten-hop check.
+
+    How much a place swells is the place's, so that sizes are means over the places, with their standard error.
+    """
     run = runs.of()[0]
-    rows = _expansion(run)
-    rows += _potentials(run)
-    each = [knee for one in runs.of() for knee in _potentials(one) if (knee.name, knee.of) == ("E9.knee", WHOLE)]
-    if len(each) > 1:
-        method = f"largest less smallest of {len(each)} runs that differ in their seed alone"
-        rows.append(over_runs("E9.repeats", each, lambda v: 1e3 * float(np.ptp(v)), method))
+    each = [[*_expansion(one), *_potentials(one)] for one in runs.of()]
+    rows = [_over_places([result for rows in each for result in rows if _same(result, first)]) for first in each[0]]
+    knees = [result for rows in each for result in rows if (result.name, result.of) == ("E9.knee", WHOLE)]
+    if len(knees) > 1:
+        method = f"largest less smallest of {len(knees)} places, each on plates that another seed has laid"
+        rows.append(over_runs("E9.repeats", knees, lambda v: 1e3 * float(np.ptp(v)), method))
     else:
-        rows.append(missing("E9.repeats", "the short form runs once; the long form three times"))
+        rows.append(missing("E9.repeats", f"{_ONE_PLACE}; the long form of the first set has three"))
     rows.append(as_row("E9.ten_hops", run.result("ten_hop_bulk_change")))
     for one in runs.of(IR_COMPENSATED):
         rows.append(as_row("E9.ten_hops_compensated", one.result("ten_hop_bulk_change")))
         if (branch := _last_branch(one, "lithiation")) is not None:
-            rows.append(as_row("E9.total_compensated", one.result("expansion", branch)))
-            rows.append(_ratio("E9.ratio_compensated", one, branch))
+            rows.append(_over_places([as_row("E9.total_compensated", one.result("expansion", branch))]))
+            rows.append(_over_places([_ratio("E9.ratio_compensated", one, branch)]))
     return rows
+
+
+def _same(one: Result, other: Result) -> bool:
+    return (one.name, one.of) == (other.name, other.of)
+
+
+def _over_places(each: Sequence[Result]) -> Result:
+    """The mean of a row over places with its standard error, which is at least the u of one run.
+
+    A place without a number is the row's outcome. With one place alone, u of what is the place's own is not known: the
+    noise of a run is a thousandth of what the next place differs by. Potentials keep the u of their run there: they are
+    the electrode's, read to a bin.
+    """
+    first, *others = each
+    without = next((result for result in each if result.value is None), None)
+    if without is not None:
+        return without
+    if not others:
+        if first.name not in _OF_A_PLACE:
+            return first
+        method = f"{first.method}; {_ONE_PLACE}: its u, by how much others would differ, is not known"
+        return replace(first, u=None, method=method)
+    values = np.array([result.value for result in each], dtype=np.float64)
+    mean, u = mean_with_u(values)
+    listed = ", ".join(f"{value:.4g}" for value in values)
+    method = f"{first.method}; mean of {len(each)} places, {listed}; u: their standard error"
+    # Not below a run's own: a few places may lie near one another by chance.
+    return replace(first, value=mean, u=max(u, *(result.u or 0.0 for result in each)), method=method)
 
 
 def _ratio(row: str, run: AnalysedRun, branch: Subject) -> Result:

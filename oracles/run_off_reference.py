@@ -1,15 +1,19 @@
-"""The reference for liquid that runs off a disk: axisymmetric thin-layer Boussinesq flow in a vessel.
+"""The reference for liquid that runs off a disk: axisymmetric Boussinesq flow in a vessel.
 
     python oracles/run_off_reference.py tests/physics/data/run_off_reference.npz
 
 The specimen is the disk r < a of the floor of a cylinder of radius R and depth H. Delithiation enriches the liquid over
-it, which is heavier and slides outwards below a return flow. With u along r, w along z:
-    μ ∂²u/∂z² = B(r) + g (dρ/dc) ∫_z^H ∂c/∂r dz',   u = 0 at z = 0 and H,   ∫ u dz = 0
+it, which is heavier and slides outwards below a return flow. With u = −(1/r) ∂ψ/∂z along r and w = (1/r) ∂ψ/∂r along z:
+    (∇² − 1/r²) ω = −(g (dρ/dc)/μ) ∂c/∂r,   ω = −(1/r) (∂²ψ/∂z² + r ∂/∂r (1/r ∂ψ/∂r))   creeping flow
     ∂c/∂t + u ∂c/∂r + w ∂c/∂z = D ∇²c,   −D ∂c/∂z = N for r < a at the floor, N a²/R² at the lid, 0 elsewhere
-which is creeping flow with a hydrostatic pressure: right where the layer is thin against a (here δ/a ≈ 0.06), not within δ
-of the edge, and not in the slow return flow of the deep bath. D, viscosity and density slope are constant.
+no slip at floor, lid and wall (Thom's formula for ω). D, viscosity and density slope are constant.
+ψ and ω on the corners of the cells, second-order differences, one sparse factorisation.
 Finite volumes in r and z; advection by a van Leer limited upwind flux and diffusion along r explicit, diffusion along z
 implicit. The salt is conserved to round-off, which the run prints.
+
+How far to trust it: at 0.4 mA/cm² in a vessel of 12 mm a hydrostatic pressure in place of the full flow, another
+discretisation, gave the enrichment within 0.2 % over 10 min; 24 × 80 cells in place of 14 × 50 within 0.2 % over 30.
+With the wall at the disk's edge nothing flows and diffusion alone is left.
 """
 
 from __future__ import annotations
@@ -21,31 +25,63 @@ from pathlib import Path
 
 import numba
 import numpy as np
+from scipy import sparse
+from scipy.sparse import linalg
 
 from opsicm.core.constants import FARADAY, STANDARD_GRAVITY
 from opsicm.experiment.parameter_file import parameter_set
 
-A, R = 3.99e-3, 24e-3
+A, R = 3.99e-3, 20e-3
 
 
-def sliding(z, widths, depth, strength):
-    """The matrix from ∂c/∂r to u, both at the centres of one column, for `strength` = g (dρ/dc)/μ."""
-    n = z.size
-    second = np.zeros((n, n))
-    at = np.concatenate([[0.0], z, [depth]])  # no slip at both ends
-    for k in range(n):
-        below, above = at[k + 1] - at[k], at[k + 2] - at[k + 1]
-        scale = 2.0 / (below + above)
-        second[k, k] = -scale * (1 / below + 1 / above)
-        if k > 0:
-            second[k, k - 1] = scale / below
-        if k < n - 1:
-            second[k, k + 1] = scale / above
-    weight = np.triu(np.tile(widths, (n, 1)), 1) + np.diag(0.5 * widths)
-    inverse = np.linalg.inv(second)
-    free = inverse @ weight * strength
-    even = inverse @ np.ones(n)
-    return free - np.outer(even, widths @ free) / (widths @ even)
+def stokes(faces, z_faces, strength):
+    """A function from ∂c/∂r at r faces [nr + 1, nz] to u there and w at z faces, in a closed vessel."""
+    unit = 1e-3  # [m] lengths near 1
+    r, z = faces / unit, z_faces / unit
+    nr, nz, dr = r.size, z.size, r[1] - r[0]
+    place = np.arange(nr * nz).reshape(nr, nz)
+    rows, columns, values = [], [], []
+
+    def put(row, column, value):
+        rows.append(row), columns.append(column), values.append(value)
+
+    n = nr * nz
+    for i in range(nr):
+        for j in range(nz):
+            here = place[i, j]
+            put(here, here, 1.0)  # ψ = 0 at the boundary; overwritten by addition inside
+            if i in {0, nr - 1} or j in {0, nz - 1}:
+                put(n + here, n + here, 1.0)
+                if i > 0 and j == 0:
+                    put(n + here, place[i, 1], 2.0 / (r[i] * (z[1] - z[0]) ** 2))
+                elif i > 0 and j == nz - 1:
+                    put(n + here, place[i, nz - 2], 2.0 / (r[i] * (z[-1] - z[-2]) ** 2))
+                elif i == nr - 1:
+                    put(n + here, place[nr - 2, j], 2.0 / (r[i] * dr * dr))
+                continue
+            below, above = z[j] - z[j - 1], z[j + 1] - z[j]
+            down, up = 2.0 / (below * (below + above)), 2.0 / (above * (below + above))
+            for shift, sign, last in ((0, -1.0, 0.0), (n, 1.0, -1.0 / r[i] ** 2)):
+                put(shift + here, shift + here, -(down + up) - 2.0 / dr**2 + last - (1.0 if shift == 0 else 0.0))
+                put(shift + here, shift + place[i, j - 1], down)
+                put(shift + here, shift + place[i, j + 1], up)
+                put(shift + here, shift + place[i - 1, j], 1.0 / dr**2 - sign * 0.5 / (dr * r[i]))
+                put(shift + here, shift + place[i + 1, j], 1.0 / dr**2 + sign * 0.5 / (dr * r[i]))
+            put(here, n + here, r[i])  # E²ψ + r ω = 0
+    solve = linalg.splu(sparse.csc_array((values, (rows, columns)), shape=(2 * n, 2 * n))).solve
+    centres = 0.5 * (z_faces[1:] + z_faces[:-1])
+    share = (z_faces[1:-1] - centres[:-1]) / np.diff(centres)
+    ring, widths = 0.5 * np.diff(faces**2), np.diff(z_faces)
+
+    def flow(slope):
+        source = np.zeros((2, nr, nz))
+        source[1, 1:-1, 1:-1] = -strength * unit**2 * (slope[1:-1, :-1] * (1 - share) + slope[1:-1, 1:] * share)
+        psi = solve(source.ravel())[:n].reshape(nr, nz) * unit**3
+        u = np.zeros((nr, nz - 1))
+        u[1:] = -np.diff(psi[1:], axis=1) / (faces[1:, None] * widths)
+        return u, np.diff(psi, axis=0) / ring[:, None]
+
+    return flow
 
 
 @numba.njit(cache=False)
@@ -80,7 +116,7 @@ def advect(c, u, w, faces, ring, dr, widths, dt):
     return out
 
 
-def run(p, density, seconds, *, radius=R, cells_per_disk=14, nz=50, safety=0.08):
+def run(p, density, seconds, *, radius=R, cells_per_disk=14, nz=50, safety=0.15):
     """Enrichment over the centre, its mean over the disk [mol/m³] against time at `density` [A/m²]; z, last c(z, 0)."""
     e = p.electrolyte
     D, H = float(e.diffusivity(e.concentration)), p.bath_depth
@@ -90,7 +126,7 @@ def run(p, density, seconds, *, radius=R, cells_per_disk=14, nz=50, safety=0.08)
     ring = 0.5 * np.diff(faces**2)
     z_faces = H * np.linspace(0.0, 1.0, nz + 1) ** 1.6  # crowded at the floor
     widths, z = np.diff(z_faces), 0.5 * (z_faces[1:] + z_faces[:-1])
-    matrix = sliding(z, widths, H, STANDARD_GRAVITY * p.density_slope / p.viscosity)
+    flow = stokes(faces, z_faces, STANDARD_GRAVITY * p.density_slope / p.viscosity)
     N = (1 - e.transference) * density / FARADAY
     over = np.arange(nr) < cells_per_disk
     sink = N * ring[over].sum() / ring.sum()
@@ -105,12 +141,7 @@ def run(p, density, seconds, *, radius=R, cells_per_disk=14, nz=50, safety=0.08)
     now, rows, solved_dt, implicit = 0.0, [], -1.0, None
     while now < seconds:
         slope = np.diff(c, axis=0) / dr
-        u = np.zeros((nr + 1, nz))
-        u[1:-1] = slope @ matrix.T
-        w = np.zeros((nr, nz + 1))
-        outflow = np.diff(faces[:, None] * u, axis=0) / ring[:, None]
-        w[:, 1:] = -np.cumsum(outflow * widths, axis=1)
-        w[:, -1] = 0.0
+        u, w = flow(np.pad(slope, ((1, 1), (0, 0))))
         fastest = max(np.abs(u).max() / dr, (np.abs(w[:, 1:-1]) / np.minimum(widths[1:], widths[:-1])).max(), 1e-9)
         # A layer that slides under its own weight spreads like heat, at g′h³/3ν: explicit, so dr² over it bounds dt.
         contrast = max(c.max(), 1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -31,7 +32,7 @@ from opsicm.reproduction.cases import (
     with_ir_compensation,
 )
 from opsicm.reproduction.evaluation.experiments import evaluate
-from opsicm.reproduction.runs import CaseRun, OnProgress, longest_first, run_all
+from opsicm.reproduction.runs import CaseRun, OnProgress, Workers, longest_first, run_all
 from opsicm.reproduction.table import ComparedRow, ExperimentResults, table
 from opsicm.reproduction.variants import AS_DECLARED, CALIBRATED, DEFAULT, SETS, STRIP, TAKAHASHI, declared_sets
 from opsicm.twin import world
@@ -77,7 +78,7 @@ def _run(
     planned: Plan,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
-    workers: int = 1,
+    workers: Workers | None = None,
     told: OnProgress | None = None,
 ) -> dict[str, list[CaseRun]]:
     return run_all({DEFAULT.name: planned}, folder, stop, told or _nothing, workers)[DEFAULT.name]
@@ -120,6 +121,15 @@ def test_several_at_a_time_the_longest_begin_first() -> None:
     order = list(dict.fromkeys(case.experiment for case in cases))
     assert order == ["E9", "E6", "E7", "E11", "E10", "E1", "E2", "E3", "E4", "E5", "E8", "E12"]
     assert len(cases) == len(plan(chosen_experiments(None), short=True).all)
+
+
+def test_repeats_are_places_in_one_experiment_and_noise_in_the_other() -> None:
+    """A seed lays the plates unless the specimen has one of its own; beside the first set there is one place."""
+    for experiment, specimen_seed in (("E9", None), ("E10", 1)):
+        cases = [case for case in cases_of(experiment, short=False) if case.variant == AS_DECLARED]
+        assert [case.seed for case in cases] == [None, 2, 3]
+        assert {case.loaded.experiment.twin.specimen_seed for case in cases} == {specimen_seed}
+        assert len(cases_of(experiment, False, TAKAHASHI, in_full=False)) == 1
 
 
 def test_sets_share_the_runs_that_they_cannot_change() -> None:
@@ -260,7 +270,8 @@ def test_a_circuit_turned_round_is_caught_before_it_gives_a_number(
 def test_runs_in_processes_are_the_runs_of_one(packaged: Path) -> None:
     planned = plan(("E2",), short=True)
     told: list[float] = []
-    together = _run(planned, packaged / "two", workers=2, told=lambda _, share: told.append(share))
+    with Workers(2) as workers:
+        together = _run(planned, packaged / "two", workers=workers, told=lambda _, share: told.append(share))
     alone = _run(planned, packaged / "one")
     assert told == [1.0, 1.0]
     for one, other in zip(together["E2"], alone["E2"], strict=True):
@@ -340,20 +351,6 @@ def test_the_command_names_what_it_could_not_run(packaged: Path, capsys: pytest.
     assert "experiments are E1" in capsys.readouterr().err
 
 
-def test_what_cannot_be_analysed_costs_its_own_rows(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run whose file was cut short since: the table is printed, with the reason, the set and exit code 3."""
-    out = ["--only", "E2", "--short", "--set", DEFAULT.name, "--out", str(packaged / "cut_short")]
-    assert main(["reproduce", *out]) == 0
-    for path in (packaged / "cut_short/runs").glob("*/*/run.nxs"):
-        path.write_bytes(path.read_bytes()[:3000])
-    capsys.readouterr()
-    assert main(["reproduce", *out]) == 3
-    said = capsys.readouterr()
-    assert f"{DEFAULT.name}: E2: no results: " in " ".join(said.err.split())
-    assert "E2.contrast" in said.out
-    assert "E2.contrast: not run: " in said.out
-
-
 def test_the_command_says_why_a_run_failed(
     packaged: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +361,26 @@ def test_the_command_says_why_a_run_failed(
     monkeypatch.setattr("opsicm.reproduction.command._WORKERS", 1)
     assert main(["reproduce", "--only", "E2", "--short", "--out", str(packaged / "failed")]) == 3
     said = capsys.readouterr()
-    why = f"{DEFAULT.name}: E2, height_um 10: no run: disk is full; a run needs room; free some"
-    assert why in " ".join(said.err.split())
+    for one in SETS:
+        reason = f"E2, height_um 10, set {one.name}: no run: disk is full; a run needs room; free some"
+        assert reason in " ".join(said.err.split())
     assert "disk is full" in " ".join(said.out.split())
+
+
+def test_an_evaluation_that_fails_costs_its_own_rows(packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run file that cannot be read: the table comes all the same, and says which experiment and set has no rows."""
+    for case in plan(("E2",), short=True).all:
+        place = packaged / "out/runs" / case.key
+        place.mkdir(parents=True)
+        (place / "torn.nxs").write_bytes(b"no run")
+        (place / "done.json").write_text('{"run": "torn.nxs"}', encoding="utf-8")
+    found = packaged / "table.json"
+    out = ["--short", "--set", DEFAULT.name, "--json", str(found), "--out", str(packaged / "out")]
+    assert main(["reproduce", "--only", "E2,E7", *out]) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"E2, set {DEFAULT.name}: not evaluated: the evaluation failed: " in said
+    assert f"E7, set {DEFAULT.name}: not run: " in said
+    outcomes = {row["id"]: row["outcome"] for row in json.loads(found.read_text(encoding="utf-8"))}
+    assert outcomes["E2.contrast"].startswith("not run: the evaluation failed: ")
+    assert "torn.nxs" in outcomes["E2.contrast"]
+    assert "0 files named e07_" in outcomes["E7.Rq_charged"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -20,7 +18,7 @@ from opsicm.core.errors import OpsicmError
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.findings import write_findings
 from opsicm.reproduction.paper import Kind
-from opsicm.reproduction.runs import CaseRun, OnProgress, begin_child, run_all
+from opsicm.reproduction.runs import CaseRun, OnProgress, Workers, run_all
 from opsicm.reproduction.sensitivity import ALL, RowSensitivity, assumed, chosen_names, sensitivities, turned
 from opsicm.reproduction.table import (
     ComparedRow,
@@ -53,27 +51,26 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
     """
     experiments, sets = chosen_experiments(only), declared_sets(names)
     plans = {one.name: plan(experiments, short, one, in_full=one is sets[0]) for one in sets}
-    for experiment, reason in {e: r for one in plans.values() for e, r in one.refused.items()}.items():
-        err.print(f"{experiment}: not run: {reason}")
+    for name, experiment, reason in ((n, e, r) for n, one in plans.items() for e, r in one.refused.items()):
+        _complain(experiment, [name], "not run", reason)
     cases = {case.key: case for one in plans.values() for case in one.all}
-    with Evaluator(folder / "figures", sets[0].name) as evaluator, stop_on_interrupt() as stop:
+    with Workers(min(_WORKERS, os.cpu_count() or 1)) as workers, stop_on_interrupt() as stop:
+        evaluator = Evaluator(workers, folder / "figures", sets[0].name)
         with _progress(list(cases.values())) as on_progress:
-            workers = min(_WORKERS, os.cpu_count() or 1)
             runs = run_all(plans, folder / "runs", stop, on_progress, workers, evaluator.begin)
         if stop():
             err.print(f"interrupted; what was finished is kept in {folder / 'runs'} and not run again")
             return 130
-        without_run: dict[str, str] = {}  # by key: sets share a run, and its reason is told once
-        for name, of_set in runs.items():
-            for one in (one for ones in of_set.values() for one in ones if one.path is None):
-                without_run.setdefault(one.case.key, f"{name}: {one.case.label}: no run: {one.reason}")
-        for text in without_run.values():
-            err.print(text, markup=False)
+        failed = _named_by_set(
+            (one, n) for n, by in runs.items() for ones in by.values() for one in ones if not one.path
+        )
+        for one, of_sets in failed:
+            _complain(one.case.label, of_sets, "no run", one.reason)
         with working("analysing the runs and drawing the figures"):
-            evaluated, failures = evaluator.results()
-        for (name, experiment), why in failures.items():
-            plans[name].refused[experiment] = why
-            err.print(f"{name}: {experiment}: no results: {why}", markup=False)
+            evaluated = evaluator.results()
+        unread = [(n, e, one.failure) for n, by in evaluated.items() for e, one in by.items() if one.failure]
+        for name, experiment, reason in unread:
+            _complain(experiment, [name], "not evaluated", reason)
     columns = [table(experiments, plans[one.name], runs[one.name], evaluated.get(one.name, {}), one) for one in sets]
     compared = side_by_side(columns)
     print_table(compared)
@@ -83,7 +80,20 @@ def reproduce(only: str | None, short: bool, json: Path | None, folder: Path, na
     first = evaluated.get(sets[0].name, {})
     for path in (path for experiment in experiments if experiment in first for path in first[experiment].figures):
         out.print(f"figure  {path}", markup=False)
-    return 3 if without_run or any(one.refused for one in plans.values()) else 0
+    return 3 if failed or unread or any(one.refused for one in plans.values()) else 0
+
+
+def _complain(what: str, sets: Sequence[str], outcome: str, reason: str) -> None:
+    """One line on standard error: an experiment or run, the sets that miss it, and why."""
+    err.print(f"{what}, set {' and '.join(sets)}: {outcome}: {reason}", markup=False)
+
+
+def _named_by_set(runs: Iterable[tuple[CaseRun, str]]) -> list[tuple[CaseRun, list[str]]]:
+    """Each run once, with every set that has it."""
+    sets: dict[str, tuple[CaseRun, list[str]]] = {}
+    for one, name in runs:
+        sets.setdefault(one.case.key, (one, []))[1].append(name)
+    return list(sets.values())
 
 
 def sensitivity(only: str | None, named: str, json: Path | None, folder: Path, sets: Sequence[str] = ()) -> int:
@@ -233,47 +243,38 @@ def _progress(cases: Sequence[Case]) -> Iterator[OnProgress]:
         yield on_progress
 
 
-class Evaluator(AbstractContextManager["Evaluator"]):
-    """A process that evaluates experiments one after another, and draws the figures of the set `drawn` into `figures`.
+class Evaluator:
+    """Evaluates experiments in the `workers`, and draws the figures of the set `drawn` into `figures`.
 
-    A process of its own, because reading runs imports HDF5, which must not be loaded beside a live run. Sets that share
-    all runs of an experiment share its evaluation.
+    Not in the command's own process, which does without HDF5. Sets that share all runs of an experiment share its
+    evaluation.
     """
 
-    def __init__(self, figures: Path, drawn: str) -> None:
-        self._figures, self._drawn = figures, drawn
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_child)
+    def __init__(self, workers: Workers, figures: Path, drawn: str) -> None:
+        self._workers, self._figures, self._drawn = workers, figures, drawn
         self._jobs: dict[tuple[str, str], Future[ExperimentResults]] = {}
         self._by_runs: dict[tuple[str, ...], Future[ExperimentResults]] = {}
 
     def begin(self, name: str, experiment: str, runs: Sequence[CaseRun]) -> None:
-        """Evaluate this experiment of the set `name`, whose runs are all finished, as soon as the process is free."""
+        """Evaluate this experiment of the set `name`, whose runs are all finished, as soon as a worker is free."""
         if not any(is_finished_declared(one) for one in runs):
             return
         keys = tuple(one.case.key for one in runs)
         figures = self._figures if name == self._drawn else None
         if keys not in self._by_runs:
-            self._by_runs[keys] = self._pool.submit(_evaluate, experiment, tuple(runs), figures)
+            self._by_runs[keys] = self._workers.pool.submit(_evaluate, experiment, tuple(runs), figures)
         self._jobs[name, experiment] = self._by_runs[keys]
 
-    def results(self) -> tuple[dict[str, dict[str, ExperimentResults]], dict[tuple[str, str], str]]:
-        """The results by set and experiment, once they are there; for those that could not be evaluated the reason.
-
-        What cannot be analysed costs its own rows, and not the table that a quarter of an hour has gone into.
-        """
+    def results(self) -> dict[str, dict[str, ExperimentResults]]:
+        """The results by set and experiment; waits for them. One that raised costs its own rows, and says why."""
         results: dict[str, dict[str, ExperimentResults]] = {}
-        failures: dict[tuple[str, str], str] = {}
         for (name, experiment), job in self._jobs.items():
-            try:
-                results.setdefault(name, {})[experiment] = job.result()
-            except OpsicmError as error:
-                failures[name, experiment] = str(error)
-        return results, failures
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+            error = job.exception()
+            # An error of the program too: the runs took minutes, and the other experiments' rows stand without it.
+            results.setdefault(name, {})[experiment] = (
+                job.result() if error is None else _unevaluated(f"{type(error).__name__}: {error}")
+            )
+        return results
 
 
 def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path | None) -> ExperimentResults:
@@ -281,12 +282,19 @@ def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path | None) ->
     from opsicm.reproduction.paper_figures import PaperFigures
 
     pictures = None if figures is None else PaperFigures(figures)
-    results = evaluate(experiment, runs, (lambda *_: None) if pictures is None else pictures.draw)
+    try:
+        results = evaluate(experiment, runs, (lambda *_: None) if pictures is None else pictures.draw)
+    except OpsicmError as error:  # here and not in the command: it would come out of the pipe in single letters
+        return _unevaluated(str(error))
     without, otherwise = (
         {row: _without_traces(each) for row, each in others.items()} for others in (results.without, results.otherwise)
     )
     drawn = () if pictures is None else tuple(pictures.drawn)
     return ExperimentResults(_without_traces(results.by_row), without, otherwise, drawn)
+
+
+def _unevaluated(reason: str) -> ExperimentResults:
+    return ExperimentResults(failure=f"the evaluation failed: {reason}")
 
 
 def _without_traces(results: Mapping[str, Result]) -> dict[str, Result]:

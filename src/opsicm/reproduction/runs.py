@@ -10,11 +10,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from opsicm.cli.execute import execute
@@ -42,12 +44,31 @@ class CaseRun:
     reason: str = ""
 
 
+class Workers(AbstractContextManager["Workers"]):
+    """`count` processes that make runs and evaluate them, started with the first job.
+
+    Both in the same ones: each start costs seconds of imports and of machine code that is loaded. At the end of the
+    `with` block what still waits is dropped, and a run in progress is stopped.
+    """
+
+    def __init__(self, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.count, self.stop = count, context.Event()
+        self.pool = ProcessPoolExecutor(count, context, _start_worker, (self.stop,))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        self.pool.shutdown(cancel_futures=True)
+
+
 def run_all(
     plans: Mapping[str, Plan],
     folder: Path,
     stop: Callable[[], bool],
     on_progress: OnProgress,
-    workers: int = 1,
+    workers: Workers | None = None,
     on_complete: Callable[[str, str, list[CaseRun]], None] = lambda *_: None,
 ) -> dict[str, dict[str, list[CaseRun]]]:
     """Execute every run of `plans`, by set, that `folder` does not hold yet: one run for all sets that share it.
@@ -61,7 +82,11 @@ def run_all(
     def of(cases: Iterable[Case]) -> list[CaseRun]:
         return [replace(finished_runs[case.key], case=case) for case in cases if case.key in finished_runs]
 
-    order = longest_first(plans.values()) if workers > 1 else [case for one in plans.values() for case in one.all]
+    order = (
+        longest_first(plans.values())
+        if workers and workers.count > 1
+        else [case for one in plans.values() for case in one.all]
+    )
     for one in make_runs({case.key: case for case in order}.values(), folder, stop, on_progress, workers):
         finished_runs[one.case.key] = one
         for (name, experiment), keys in pending.items():
@@ -79,12 +104,16 @@ def longest_first(plans: Iterable[Plan]) -> list[Case]:
 
 
 def make_runs(
-    cases: Iterable[Case], folder: Path, stop: Callable[[], bool], on_progress: OnProgress, workers: int = 1
+    cases: Iterable[Case],
+    folder: Path,
+    stop: Callable[[], bool],
+    on_progress: OnProgress,
+    workers: Workers | None = None,
 ) -> Iterator[CaseRun]:
     """Execute every case that `folder` does not hold yet; stops within and between runs when asked.
 
     A run that fails is a `CaseRun` with its reason, and the next one starts all the same. An interrupted run is not
-    kept: the next call repeats it. With more than one of `workers` each run has a process of its own; the result of a
+    kept: the next call repeats it. With several `workers` they make the runs, else this process does; the result of a
     case does not depend on it.
     """
     waiting = []
@@ -95,7 +124,7 @@ def make_runs(
         else:
             on_progress(case, 1.0)
             yield CaseRun(case, done)
-    if workers > 1 and len(waiting) > 1:
+    if workers and workers.count > 1:
         yield from _in_processes(waiting, folder, stop, on_progress, workers)
         return
     for case in waiting:
@@ -138,32 +167,25 @@ def run_into(
 
 
 def _in_processes(
-    waiting: Sequence[Case], folder: Path, stop: Callable[[], bool], on_progress: OnProgress, workers: int
+    waiting: Sequence[Case], folder: Path, stop: Callable[[], bool], on_progress: OnProgress, workers: Workers
 ) -> Iterator[CaseRun]:
-    context = multiprocessing.get_context("spawn")
-    stop_event = context.Event()
-    with ProcessPoolExecutor(workers, context, _start_worker, (stop_event,)) as pool:
-        jobs = {
-            pool.submit(
-                _make_in_worker, case.loaded.text, case.loaded.document.name, case.seed, folder / case.key
-            ): case
-            for case in waiting
-        }
-        left: set[Future[tuple[Path | None, str]]] = set(jobs)
-        try:
-            while left:
-                ended, left = wait(left, _POLL_s, FIRST_COMPLETED)
-                if stop() and not stop_event.is_set():
-                    stop_event.set()
-                    left = {job for job in left if not job.cancel()}
-                for job in ended:
-                    path, reason = job.result()
-                    if reason != _INTERRUPTED:
-                        on_progress(jobs[job], 1.0)
-                        yield CaseRun(jobs[job], path, reason)
-        finally:  # if the caller has failed, the remaining runs are not needed
-            stop_event.set()
-            pool.shutdown(cancel_futures=True)
+    jobs = {
+        workers.pool.submit(
+            _make_in_worker, case.loaded.text, case.loaded.document.name, case.seed, folder / case.key
+        ): case
+        for case in waiting
+    }
+    left: set[Future[tuple[Path | None, str]]] = set(jobs)
+    while left:
+        ended, left = wait(left, _POLL_s, FIRST_COMPLETED)
+        if stop() and not workers.stop.is_set():
+            workers.stop.set()
+            left = {job for job in left if not job.cancel()}
+        for job in ended:
+            path, reason = job.result()
+            if reason != _INTERRUPTED:
+                on_progress(jobs[job], 1.0)
+                yield CaseRun(jobs[job], path, reason)
 
 
 _STOP_EVENT: Final[list[Event]] = []

@@ -200,12 +200,13 @@ def write_records(records: Sequence[Mapping[str, Any]], path: Path) -> None:
 @dataclass(frozen=True, slots=True)
 class ExperimentResults:
     """The results of one experiment's runs: by row, by row and term switched off, by row and other definition, and the
-    paths of its figures."""
+    paths of its figures. An evaluation that failed has none of these, and the reason in `failure`."""
 
-    by_row: Mapping[str, Result]
-    without: Mapping[str, Mapping[str, Result]]
+    by_row: Mapping[str, Result] = field(default_factory=dict)
+    without: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     otherwise: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     figures: tuple[Path, ...] = field(default=())
+    failure: str = ""
 
 
 def table(
@@ -221,7 +222,8 @@ def table(
     without: dict[str, Mapping[str, Result]] = {}
     otherwise: dict[str, Mapping[str, Result]] = {}
     for experiment in experiments:
-        reason = planned.refused.get(experiment) or _why_not(runs.get(experiment, []))
+        failure = evaluated[experiment].failure if experiment in evaluated else ""
+        reason = planned.refused.get(experiment) or failure or _why_not(runs.get(experiment, []))
         missing_experiment[experiment] = failed(
             experiment, "", "", NOT_RUN, reason or "none of these runs gives it; the short form leaves some out"
         )

@@ -5,6 +5,12 @@ Ra = g (dρ/dc) Δc ℓ³ / (μ D). Below `RA_ONSET` it only diffuses. Above, pl
 `RA_STEADY`: with D·(1 + (z/δ)³) the steady layer has ℓ = δ = (RA_STEADY μ D / (g (dρ/dc) Δc))^(1/3) and
 Δc = 1.209 δ N/D, so δ ∝ |i|^(−1/4). The three numbers were read off the run at 0.4 mA/cm² of the 2-D Boussinesq solver
 in oracles/convection_reference.py; its other currents were not used.
+
+A stable layer over a disk slides off its edge. Over a floor that goes on, flow g′ℓ³/(3νa) balances diffusion D/ℓ² where
+(g (dρ/dc)/(μ D)) Δc ℓ⁵/a² is a number, `RUN_OFF`: with the same D·(1 + (z/δ)³), δ ∝ (a²/Δc)^(1/5) and Δc ∝ |i|^(5/6).
+What in truth leaves the column sideways goes up here and mixes with the bath over it, so that the column keeps its
+salt. In a vessel the floor fills up: 1/δ³ is multiplied by (1 − a²/V²)². `RUN_OFF` was read off the run at 0.4 mA/cm²
+of oracles/run_off_reference.py, the power of the wall off the one at V = 6 mm; other currents and walls were not used.
 """
 
 from __future__ import annotations
@@ -22,22 +28,29 @@ Floats = NDArray[np.float64]
 
 RA_ONSET: Final = 290.0  # [1]
 RA_STEADY: Final = 59.0  # [1]
+RUN_OFF: Final = 75.0  # [1]
 GROWTH: Final = 0.15  # [1] time in which plumes take over, in units of ℓ²/D
 _FADE: Final = 0.1  # [1] a layer this far below RA_STEADY has lost its plumes
 
 # Places in the convection vector: constants, then state.
-(ON, BUOYANCY, D_REST, FACING, COUNTER_ABOVE, DEPTH, LAST_TIME, AT_SPECIMEN, AT_COUNTER) = range(9)
-CONVECTION_SIZE: Final = 9
+(ON, BUOYANCY, D_REST, FACING, COUNTER_ABOVE, DEPTH, SLIDING, LAST_TIME, AT_SPECIMEN, AT_COUNTER) = range(10)
+CONVECTION_SIZE: Final = 10
 
 
 def convection_vector(parameters: CellParameters, on: bool) -> Floats:
-    """Constants and resting state for `mixing_factors`; `BUOYANCY` = g (dρ/dc)/(μ D) [m⁻³ (mol/m³)⁻¹]."""
+    """Constants and resting state for `mixing_factors`; `BUOYANCY` = g (dρ/dc)/(μ D) [m⁻³ (mol/m³)⁻¹].
+
+    `SLIDING` is what Δc^(3/5) is multiplied by to give 1/δ³ of a layer that runs off; 0 for a slab.
+    """
     e = parameters.electrolyte
     D = float(e.diffusivity(e.concentration))
     vector = np.zeros(CONVECTION_SIZE)
     vector[ON], vector[D_REST], vector[DEPTH] = float(on), D, parameters.bath_depth
     vector[BUOYANCY] = STANDARD_GRAVITY * parameters.density_slope / (parameters.viscosity * D)
     vector[FACING], vector[COUNTER_ABOVE] = parameters.facing, parameters.counter_above
+    if np.isfinite(parameters.disk_radius):
+        free = 1.0 - (parameters.disk_radius / parameters.vessel_radius) ** 2
+        vector[SLIDING] = free**2 * (vector[BUOYANCY] / (RUN_OFF * parameters.disk_radius**2)) ** 0.6
     return vector
 
 
@@ -73,7 +86,7 @@ def plumes(share: float, elapsed: float, unstable: float, thickness: float, conv
 
 @compiled
 def mixing_factors(time: float, c: Floats, faces: Floats, convection: Floats, first: int, mixing: Floats) -> None:
-    """Multipliers of D at the faces into `mixing` [n + 1]; all 1 while switched off or stable.
+    """Multipliers of D at the faces into `mixing` [n + 1]; all 1 while switched off, or stable in a slab.
 
     A specimen that faces up is unstable when depleted (lithiation), one that faces down when enriched; a parallel
     counter is its mirror image, and each one's plumes stop at the other's wall. A counter at the side convects at any
@@ -88,6 +101,7 @@ def mixing_factors(time: float, c: Floats, faces: Floats, convection: Floats, fi
     unstable = convection[FACING] * contrast
     convection[AT_SPECIMEN] = plumes(convection[AT_SPECIMEN], elapsed, unstable, thickness, convection)
     near = convection[AT_SPECIMEN] * convection[BUOYANCY] * max(unstable, 0.0) / RA_STEADY
+    sliding = convection[SLIDING] * max(-unstable, 0.0) ** 0.6 if convection[SLIDING] > 0.0 else 0.0
     contrast, thickness = layer(c, faces, first, True)
     above = convection[COUNTER_ABOVE] > 0.0
     unstable = -convection[FACING] * contrast if above else abs(contrast)
@@ -99,3 +113,5 @@ def mixing_factors(time: float, c: Floats, faces: Floats, convection: Floats, fi
             mixing[k] = 1.0 + max(near, far) * min(z, up) ** 3
         else:
             mixing[k] = 1.0 + max(near * z**3, far * up**3 if z > up else 0.0)
+        if sliding > 0.0:
+            mixing[k] = max(mixing[k], 1.0 + sliding * z**3)

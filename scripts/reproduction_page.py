@@ -82,7 +82,8 @@ REASONS: Final[dict[str, str]] = {
     **{f"E7.Rq_{name}": _RQ for name in ("before", "charged", "after")},
     "E7.Rq_charge": (
         "The paper's surface becomes rougher on charge. Plates of the twin share their swelling with their neighbours, so "
-        "that an image rises nearly as a whole; what changes its roughness most is the plate that comes off."
+        "that an image rises nearly as a whole; what changes its roughness most is the plate that comes off. How far "
+        "binder reaches is assumed; without it Rq grew by 0.25 µm (short form)."
     ),
     "E7.Rq_discharge": (
         "The paper's surface ends smoother than it began (1.40, 1.55, 1.12 µm). The twin's shrinks as evenly as it "
@@ -267,7 +268,10 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "readings would have given.",
         f"- **iR compensation** of {COMPENSATION_PCT:g} % in E9.total_compensated is a choice which the total follows: "
         "80 and 90 % are in [decision 0109](explanations/decisions/0109-compensate-85-percent.md).",
-        f"- E9 is run {REPEATS['E9']} times in the long form, and E10 {REPEATS['E10']} times; u is a standard "
+        f"- E9 is run at {REPEATS['E9']} places in the long form, and E10 {REPEATS['E10']} times along one line; how "
+        "much a place swells is its own, so that the sizes of E9 are means over the places with their standard error, "
+        "and have no u where one place was run: such a number cannot agree "
+        "([0311](explanations/decisions/0311-three-places-and-their-standard-error.md)). Else u is a standard "
         "uncertainty, k = 1, of the measurement, without what is assumed of the twin: that its tip has neither zeta "
         "nor charge and its instruments no slow noise ([0290](explanations/decisions/0290-the-tip-remembers-and-its-"
         "glass-is-uncharged.md), [0291](explanations/decisions/0291-slow-noise-is-off-in-the-presets.md)) is in no u "

@@ -1,8 +1,8 @@
 """Example 32: a slow voltammogram as thickness, stage by stage, and as heights over 20 × 20 µm.
 
 Two sweeps at 0.3 mV/s with 97 % iR compensation on a fresh electrode: the thickness against the electrode potential,
-its irreversible part (SEI), and the flakes' heights at the vertex. Once caught up, the flakes' mean height is the
-electrode's own expansion.
+its irreversible part (SEI), and the flakes' heights at the vertex, shared with their neighbours by binder. Once caught
+up, the flakes' mean height is the electrode's own expansion.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ def main(target: Path) -> None:
     """Draw, and print what the stages and the film contribute."""
     p = parameter_set().values
     cell = Cell(p, initial_potential=1.7)
-    _, plate_map = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 128, seed=4).render()
-    area = np.bincount(plate_map.ravel()) / plate_map.size
+    stack = stacked_flakes(1.3e-6, 3.5e-6, 20e-6, 128, seed=4)
+    _, plate_map = stack.render()
+    area = np.bincount(plate_map.ravel(), minlength=len(stack.plates) + 1) / plate_map.size
     flakes = FlakeSwelling(
         area,
         np.random.default_rng(4),
         thickness=p.thickness,
         swelling_factor=p.swelling_factor,
         volume_change=cell.volume_change,
+        binder=stack.binder(3.5e-6),
     )
     lines = []
     image = np.zeros((128, 128))

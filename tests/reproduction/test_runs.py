@@ -123,6 +123,15 @@ def test_several_at_a_time_the_longest_begin_first() -> None:
     assert len(cases) == len(plan(chosen_experiments(None), short=True).all)
 
 
+def test_repeats_are_places_in_one_experiment_and_noise_in_the_other() -> None:
+    """A seed lays the plates unless the specimen has one of its own; beside the first set there is one place."""
+    for experiment, specimen_seed in (("E9", None), ("E10", 1)):
+        cases = [case for case in cases_of(experiment, short=False) if case.variant == AS_DECLARED]
+        assert [case.seed for case in cases] == [None, 2, 3]
+        assert {case.loaded.experiment.twin.specimen_seed for case in cases} == {specimen_seed}
+        assert len(cases_of(experiment, False, TAKAHASHI, in_full=False)) == 1
+
+
 def test_sets_share_the_runs_that_they_cannot_change() -> None:
     """HOPG is no graphite, and one liquid on both sides of a pipette is known by its conductivity alone."""
     plans = {one.name: plan(("E2", "E8", "E12"), True, one, in_full=one is DEFAULT) for one in SETS}

@@ -90,6 +90,34 @@ def test_tied_plates_rise_by_the_electrodes_mean_exactly_and_none_falls() -> Non
     assert spreads[-1] < 1e-2
 
 
+def test_while_swelling_steadily_a_tied_plate_rises_by_the_mean_of_what_its_neighbours_would_alone() -> None:
+    """A ramp, followed by every plate alone with its own share and lag, averaged here with weights of another code."""
+    size, reach = 20e-6, 2e-6
+    stack = stacked_flakes(1.3e-6, 3.5e-6, size, 128, 5)
+    _, plate_map = stack.render()
+    area = np.bincount(plate_map.ravel(), minlength=len(stack.plates) + 1) / plate_map.size
+    dt = 0.25  # held over a step, a ramp is followed by τ − dt/2 + dt²/12τ: not quite a mean of means
+    ramp = 1e-5 * np.arange(dt, 6000.0 + dt, dt)
+    rises = []  # after 6000 s, of which the slowest plate lags by less than 300
+    for binder in (None, stack.binder(reach)):
+        random = np.random.default_rng(2)
+        plates = FlakeSwelling(
+            area, random, thickness=28e-6, swelling_factor=0.7, volume_change=0.0, binder=binder, lag=10.0
+        )
+        rises.append(plates.advance(dt, ramp, np.zeros(ramp.size))[-1])
+    alone, tied = rises
+    centres = np.array([complex(plate.x, plate.y) for plate in stack.plates])
+    images = [complex(i, j) * size for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    apart = np.min([np.abs(centres[:, None] - centres[None, :] + image) for image in images], axis=0)
+    weight = area[:-1] * np.exp(-((apart / reach) ** 2) / 2.0)
+    # The ground shows in many places and goes with the mean of all.
+    expected = np.append(weight @ alone[:-1] / weight.sum(axis=1), area @ alone)
+    ratio = tied / expected
+    assert np.ptp(ratio) < 1e-6 * ratio[0]
+    assert abs(ratio[0] - 1.0) < 0.1  # one factor for all: shares are scaled to the electrode's own mean
+    assert np.ptp(plates.lag) > 2.0  # of 6000 s: lags left untied, or tied without shares, would be seen
+
+
 def test_flakes_lag_and_repeat() -> None:
     """A step is followed as 1 − e^(−t/τ) by each flake, in one stride or many; the same seed is the same coating."""
     one, many = coating(), coating()

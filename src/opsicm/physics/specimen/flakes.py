@@ -50,7 +50,7 @@ class Binder:
     reach: float
 
     def tie(self, own: Floats, area: Floats) -> Floats:
-        """Shares [m × n] of columns of `area` [n] from those that each would have alone, `own` [m × n]."""
+        """Means [m × n] over columns of `area` [n] of what each would have alone, `own` [m × n]: shares, or as shares."""
         tied = np.repeat((own @ area / area.sum())[:, None], own.shape[1], axis=1)
         placed = self.x.size
         (shown,) = np.nonzero(area[:placed])
@@ -76,7 +76,9 @@ class FlakeSwelling:
     over that at x = 0 is thickness × factor × s_k × v_k plus s'_k × the irreversible part. Shares are lognormal, hence
     positive: `share_spread` is that of a column from the foil to the flake alone, before the `binder` lets neighbours
     share. Their area-weighted mean is 1 exactly, so that the mean is the electrode's own expansion once all have caught
-    up. Assumed: the two spreads, and lags that nobody shares; a real coating's flakes also tilt and slide.
+    up. A tied flake's τ is the mean of its neighbours' own, weighted as their shares are: while v changes steadily, its
+    displacement is then the mean of what theirs would be alone. Assumed: the two spreads; one τ where such a mean has
+    many, which fails while v turns within one. A real coating's flakes also tilt and slide.
     """
 
     def __init__(
@@ -97,11 +99,14 @@ class FlakeSwelling:
         self.area_fraction = area
         self._amplitude = thickness * swelling_factor
         shares = np.exp(share_spread * random.standard_normal((2, n)))
+        lags: Floats = lag * np.exp(lag_spread * random.standard_normal(n))
         if binder is not None:
-            shares = binder.tie(shares, area)
+            # Not the mean of displacements itself: that is plates × plates at every step, and this plates.
+            *shares, late = binder.tie(np.vstack([shares, shares[0] * lags]), area)
+            lags = late / shares[0]
         self.share: Floats = shares[0] / (shares[0] @ area)
         self.irreversible_share: Floats = shares[1] / (shares[1] @ area)
-        self.lag = lag * np.exp(lag_spread * random.standard_normal(n))
+        self.lag = lags
         self.volume_change = np.full(n, volume_change)
         self.irreversible = 0.0
         self._closing = (0.0, np.zeros(n))  # share of its lag that each flake makes up in a step, and which step

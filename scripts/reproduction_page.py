@@ -81,9 +81,9 @@ REASONS: Final[dict[str, str]] = {
     ),
     **{f"E7.Rq_{name}": _RQ for name in ("before", "charged", "after")},
     "E7.Rq_charge": (
-        "The paper's surface becomes rougher on charge. Plates of the twin share their swelling with their neighbours, so "
-        "that an image rises nearly as a whole; what changes its roughness most is the plate that comes off. How far "
-        "binder reaches is assumed; without it Rq grew by 0.25 µm (short form)."
+        "The paper's surface becomes rougher on charge. Plates of the twin share their swelling with their neighbours, "
+        "so that an image rises nearly as a whole; what changes its roughness most is the plate that comes off. How "
+        "far binder reaches is assumed; without it Rq grew by 0.25 µm (short form)."
     ),
     "E7.Rq_discharge": (
         "The paper's surface ends smoother than it began (1.40, 1.55, 1.12 µm). The twin's shrinks as evenly as it "

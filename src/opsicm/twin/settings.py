@@ -186,7 +186,7 @@ class FlakedSurface(_Surface):
     pixels: _Pixels = 512.0
     share_spread: Annotated[Number, Field(ge=0, le=2)] = 0.4
     binder_um: Annotated[Number, Field(ge=0, le=20_000)] = 3.5
-    lag_s: Annotated[Number, Field(ge=0.02, le=20_000)] = 20.0
+    lag_s: Annotated[Number, Field(ge=0.02, le=20_000)] = 2.0
     slide_nm: Annotated[Number, Field(ge=0, le=4e5)] = 400.0
     detach_below_V: Annotated[Number, Field(ge=-1, le=5)] = 0.2
 

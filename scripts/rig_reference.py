@@ -172,7 +172,7 @@ _MEANINGS: Final = {
     "share_spread": "How unequally the columns under the plates would expand alone, with no neighbour to share with: "
     "spread of the logarithm.",
     "binder_um": "How far binder shares the columns' swelling with their neighbours; 0 lets each rise alone.",
-    "lag_s": "How late they follow.",
+    "lag_s": "How late the columns would follow alone: median. The coating's mean is 1.65 times that.",
     "slide_nm": "How far one of them slides.",
     "detach_below_V": "Potential below which one of them comes off.",
     "file": "Image of a microscope with the heights.",

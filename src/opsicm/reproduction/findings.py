@@ -274,7 +274,7 @@ def _ratio(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "",
         "The authors say that the amount of swelling 'is not important': it is a property of the place. The *ratio* "
         f"of the two halves, {ratio:.2f}, is not: the place cancels in it, as far as it follows the volume of its "
-        "particles at once (the twin's plates are late by 20 s, some by a minute: their ratio is smaller). Given the "
+        "particles at once (the twin's plates are late by half a minute on average: their ratio is smaller). Given the "
         "volumes of the stages it says how far the electrode was lithiated when the sweep turned round, whatever the "
         "resistance, the kinetics and the place:",
         "",

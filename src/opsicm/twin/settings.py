@@ -176,7 +176,8 @@ class FlakedSurface(_Surface):
 
     A plate rises with the column of coating under it. `share_spread` is of a column that nothing ties to its
     neighbours; `binder_um` is how far the binder shares the columns' swelling sideways, and 0 lets each rise alone.
-    Both are assumptions. The reach is one plate: a column 28 µm high holds dozens of plates, each lies across several
+    `lag_s` is the median over columns alone; some are much later, so that a coating lags by 1.65 times as much.
+    All are assumptions. The reach is one plate: a column 28 µm high holds dozens of plates, each lies across several
     columns of its neighbours, and binder holds them where they touch. No measurement of it is known to us.
     """
 

@@ -50,7 +50,7 @@ class Binder:
     reach: float
 
     def tie(self, own: Floats, area: Floats) -> Floats:
-        """Means [m × n] over columns of `area` [n] of what each would have alone, `own` [m × n]: shares, or as shares."""
+        """Means [m × n] over columns of `area` [n] of what each would have alone, `own` [m × n]."""
         tied = np.repeat((own @ area / area.sum())[:, None], own.shape[1], axis=1)
         placed = self.x.size
         (shown,) = np.nonzero(area[:placed])
@@ -102,8 +102,8 @@ class FlakeSwelling:
         lags: Floats = lag * np.exp(lag_spread * random.standard_normal(n))
         if binder is not None:
             # Not the mean of displacements itself: that is plates × plates at every step, and this plates.
-            *shares, late = binder.tie(np.vstack([shares, shares[0] * lags]), area)
-            lags = late / shares[0]
+            tied = binder.tie(np.vstack([shares, shares[0] * lags]), area)
+            shares, lags = tied[:2], tied[2] / tied[0]
         self.share: Floats = shares[0] / (shares[0] @ area)
         self.irreversible_share: Floats = shares[1] / (shares[1] @ area)
         self.lag = lags

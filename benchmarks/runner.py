@@ -40,7 +40,7 @@ probe: [{hop: {at_um: [0, 0], amplitude_nm: 2000, fall_nm_per_ms: 30, setpoint_p
 """
 
 
-class _NullRecorder:
+class NullRecorder:
     """A recorder that keeps nothing."""
 
     def open(self, header: RunHeader) -> None: ...
@@ -71,7 +71,7 @@ def _overhead() -> tuple[float, int]:
     run_context = RunContext(
         prepared.capacity, prepared.reversible, shift_between, Revisions(experiment, loaded), swelling=prepared.swelling
     )
-    runner = Runner(experiment.experiment, prepared.rig, _NullRecorder(), StopSignal(lambda: False), run_context)
+    runner = Runner(experiment.experiment, prepared.rig, NullRecorder(), StopSignal(lambda: False), run_context)
     watch = stopwatch()
     runner.run()
     return (watch() - spent) / plans, plans

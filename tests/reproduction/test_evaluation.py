@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from opsicm.analysis.result import Result
 from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
-from opsicm.reproduction.evaluation import currents, heights, images, pipettes, towers
+from opsicm.reproduction.evaluation import currents, heights, images, pipettes, rig_drift, towers
+from opsicm.reproduction.evaluation.estimators import Estimate, onset
+from opsicm.reproduction.evaluation.rig_drift import estimate_with_walk
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.paper import ROWS
 from opsicm.reproduction.variants import AS_DECLARED
@@ -354,3 +356,55 @@ def test_a_constant_current_that_drifts_evenly_is_even() -> None:
     for share, level in ((10, 1.09), (50, 1.45), (100, 1.9)):
         assert found[f"E4.level_{share}_lithiation"].value == pytest.approx(level, abs=0.02)
         assert found[f"E4.level_{share}_delithiation"].value == pytest.approx(level, abs=0.02)
+
+
+# -- what the rig's slow noise adds ------------------------------------------------------------------------------------
+
+
+def _rig(monkeypatch: pytest.MonkeyPatch, **wander: float) -> AnalysedRun:
+    monkeypatch.setattr(rig_drift, "load_rig", lambda *_: None)
+    monkeypatch.setattr(rig_drift, "noise", lambda _: {"height_wander": 0.0, "pipette_wander": 0.0, **wander})
+    return _analysed()
+
+
+def test_a_height_carries_the_walk_of_its_rig_and_a_rig_without_one_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _rig(monkeypatch, height_wander=5e-9)
+    assert rig_drift.height_walk(run, 3600.0) == pytest.approx(5e-9 * 60.0**0.5)  # 39 nm in an hour
+    change = Result("E10.kymograph", 700.0, 30.0, "nm", "passes")
+    moved = rig_drift.with_walk(change, 40.0)
+    assert moved.u == pytest.approx(50.0)
+    assert "u holds 40 nm of drift" in moved.method
+    assert rig_drift.with_walk(change, 0.0) is change
+    # The drift of images taken 1000 s apart and more is in the change of their height: 5 nm in a minute is 20 nm.
+    frames = [1e-6 * np.random.default_rng(7).normal(size=(20, 20))] * 3
+    hops = _hops([frame + rise for frame, rise in zip(frames, (0.0, 1e-6, 0.0), strict=True)], [1.7, 0.0, 1.7], False)
+    hops["t_ns"] = hops["t_ns"] + np.repeat([0, 1, 2], 400) * (960 - 40) * 10**9
+    run = replace(run, run=cast(Any, SimpleNamespace(hops=hops, slow=STILL, segments=list)))
+    found = _by_id(images.charged_and_discharged(ExperimentRuns((run,))))
+    assert found["E7.expansion"].u == pytest.approx(20.0, rel=0.01)
+
+
+def test_a_line_through_a_walk_has_the_slope_of_many_walks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3000 walks of 500 ppm in a minute over ten of them: least squares, drawn and not derived."""
+    run = _rig(monkeypatch, pipette_wander=500e-6)
+    t = np.arange(0.0, 600.0, 3.0)
+    steps = np.random.default_rng(1).normal(0.0, 500e-6 * (3.0 / 60.0) ** 0.5, (3000, t.size))
+    slopes = np.polyfit(t, np.cumsum(steps, axis=1).T, 1)[0]
+    assert rig_drift.slope_of_walk(run, float(np.ptp(t))) == pytest.approx(np.std(slopes), rel=0.04)
+
+
+def test_an_onset_moves_with_a_walk_by_what_its_slope_makes_of_it() -> None:
+    """Height that rises by 1 µm/V from 1 V on: 10 nm of walk until there move a threshold by 10 mV."""
+    potential = np.linspace(1.7, 0.0, 120)
+    height = np.maximum(0.0, 1.0 - potential) * 1e-6
+    before = int(np.argmax(height > 0.1e-6))
+
+    def of(moved: F64) -> Estimate:
+        return onset(potential, moved, 0.1)
+
+    steps = np.full(119, 10e-9 / before**0.5)
+    moved = estimate_with_walk(of(height), of, height, steps)
+    assert of(height).u < 5e-3
+    assert moved.value == of(height).value
+    assert 5e-3 < moved.u < 25e-3
+    assert estimate_with_walk(of(height), of, height, 0.0 * steps) == of(height)

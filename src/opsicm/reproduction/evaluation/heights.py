@@ -15,6 +15,7 @@ from opsicm.analysis.hops.series import hop_series
 from opsicm.analysis.result import WHOLE, Result, Subject, failed
 from opsicm.core.statistics import mean_with_u, u_of_rectangle
 from opsicm.reproduction.evaluation.estimators import F64, Estimate, last_break, onset, undetermined
+from opsicm.reproduction.evaluation.rig_drift import estimate_with_walk, height_walk, with_walk
 from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, over_runs, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.variants import IR_COMPENSATED
@@ -57,7 +58,7 @@ def one_point(runs: ExperimentRuns) -> list[Result]:
     for one in runs.of(IR_COMPENSATED):
         rows.append(as_row("E9.ten_hops_compensated", one.result("ten_hop_bulk_change")))
         if (branch := _last_branch(one, "lithiation")) is not None:
-            rows.append(_over_places([as_row("E9.total_compensated", one.result("expansion", branch))]))
+            rows.append(_over_places([as_row("E9.total_compensated", _drifting(one, "expansion", branch))]))
             rows.append(_over_places([_ratio("E9.ratio_compensated", one, branch)]))
     return rows
 
@@ -92,7 +93,7 @@ def _over_places(each: Sequence[Result]) -> Result:
 
 def _ratio(row: str, run: AnalysedRun, branch: Subject) -> Result:
     """Expansion of the first half of the charge over that of the second."""
-    halves = (run.result("expansion_first_half", branch), run.result("expansion_second_half", branch))
+    halves = (_drifting(run, "expansion_first_half", branch), _drifting(run, "expansion_second_half", branch))
     return over_runs(row, halves, lambda h: float(h[0] / h[1]), "first half of the branch's charge over the second")
 
 
@@ -102,14 +103,28 @@ def _last_branch(run: AnalysedRun, direction: str) -> Subject | None:
     return measured[-1] if measured else None
 
 
+def _drifting(run: AnalysedRun, name: str, of: Subject) -> Result:
+    """A change of height over a branch or its half, with the walk of what holds the pipette in its u."""
+    result = run.result(name, of)
+    t, charge = run.run.cell["t_ns"].values * 1e-9, run.run.cell["charge"].values
+    branch = next((one for one in reversed(branches(t, charge)) if one.kind == of.part), None)
+    if result.value is None or branch is None:
+        return result
+    half = time_at_charge(t, charge, branch, 0.5)
+    begin = half if name == "expansion_second_half" else branch.start
+    end = half if name == "expansion_first_half" else branch.stop
+    thickness = float(run.run.parameters["specimen"]["thickness_m"])
+    return with_walk(result, height_walk(run, end - begin) * (100.0 / thickness if result.unit == "%" else 1e9))
+
+
 def _expansion(run: AnalysedRun) -> list[Result]:
     down, up = _last_branch(run, "lithiation"), _last_branch(run, "delithiation")
     if down is None:
         return [missing("E9.total", "no branch of lithiation was covered by hops")]
     rows = [
-        as_row("E9.stage_2", run.result("expansion_first_half", down)),
-        as_row("E9.stage_1", run.result("expansion_second_half", down)),
-        as_row("E9.total", run.result("expansion", down)),
+        as_row("E9.stage_2", _drifting(run, "expansion_first_half", down)),
+        as_row("E9.stage_1", _drifting(run, "expansion_second_half", down)),
+        as_row("E9.total", _drifting(run, "expansion", down)),
         _ratio("E9.ratio", run, down),
     ]
     thickness = float(run.run.parameters["specimen"]["thickness_m"])
@@ -124,7 +139,7 @@ def _expansion(run: AnalysedRun) -> list[Result]:
     if up is None:
         rows.append(missing("E9.mirror", "no branch of delithiation was covered by hops"))
     else:
-        pair = (run.result("height_change", down), run.result("height_change", up))
+        pair = (_drifting(run, "height_change", down), _drifting(run, "height_change", up))
         rows.append(over_runs("E9.mirror", pair, lambda h: -h[1] / h[0], "-(change back)/(change on lithiation)"))
     return rows
 
@@ -146,13 +161,22 @@ def _potentials(run: AnalysedRun) -> list[Result]:
     inside = (series.t >= top) & (series.t <= turn)
     e, h, step = _binned(np.interp(series.t[inside], t, swept), series.height[inside])
     bins = f"program's potential, {e.size} bins of {1e3 * step:.0f} mV; u: a bin as a rectangle"
+    walk = np.full(e.size - 1, height_walk(run, (turn - top) / (e.size - 1)))
     found = []
     for label, share in _ONSETS.items():
         method = f"first bin with a height above {100 * share:g} % of the whole change; {bins}"
-        found.append(alternative(label, estimated(rows[0], onset(e, h, share), "V", method)))
+        begins = onset(e, h, share)
+        if not label:
+            begins = estimate_with_walk(begins, lambda moved: onset(e, moved, _ONSETS[""]), h, walk)
+            method += " and the drift that the rig states"
+        found.append(alternative(label, estimated(rows[0], begins, "V", method)))
     for label, breaks in _BREAKS.items():
         method = f"last of {breaks} breaks of a broken line from {e[0]:.2f} to {e[-1]:.2f} V; {bins}"
-        found.append(alternative(label, estimated(rows[1], last_break(e, h, breaks), "V", method)))
+        bends = last_break(e, h, breaks)
+        if not label:
+            bends = estimate_with_walk(bends, lambda moved: last_break(e, moved, _BREAKS[""]), h, walk)
+            method += " and the drift that the rig states"
+        found.append(alternative(label, estimated(rows[1], bends, "V", method)))
     half = float(np.interp(time_at_charge(t, charge, down[-1], 0.5), t, swept))
     upper = e >= half
     single = estimated(
@@ -175,7 +199,7 @@ def one_line(runs: ExperimentRuns) -> list[Result]:
     """E10: the line's height over time, and the current above it compared with geometry alone."""
     run = runs.of()[0]
     rows = [
-        as_row("E10.kymograph", run.result("kymograph_largest_change")),
+        as_row("E10.kymograph", _largest_change(run)),
         as_row("E10.net", run.result("near_surface_difference")),
         as_row("E10.null", run.result("near_surface_geometry_alone")),
         _spread_over_repeats("E10.repeats", [one.result("kymograph_largest_change") for one in runs.of()]),
@@ -197,6 +221,16 @@ def one_line(runs: ExperimentRuns) -> list[Result]:
         method = f"first height above 30 nm where the mean section is less than {100 * share:g} % below its mode"
         rows.append(alternative(label, estimated("E10.reach", _reach(distance, measured, share * bulk), "m", method)))
     return rows
+
+
+def _largest_change(run: AnalysedRun) -> Result:
+    """The largest change of the line's height, with the walk of what holds the pipette until then in its u."""
+    result = run.result("kymograph_largest_change")
+    if not isinstance(result.trace, xr.DataArray):
+        return result
+    line = result.trace.mean([name for name in result.trace.dims if name != "line"]).values
+    t = result.trace["t"].values
+    return with_walk(result, 1e9 * height_walk(run, float(t[np.nanargmax(np.abs(line - line[0]))] - t[0])))
 
 
 def _reach(distance: F64, measured: F64, least: float) -> Estimate:

@@ -20,6 +20,7 @@ from opsicm.core.errors import OutsideDomain
 from opsicm.core.facts import Outcome
 from opsicm.core.statistics import u_of_median, u_of_rectangle
 from opsicm.reproduction.evaluation.estimators import F64, irreversible_share
+from opsicm.reproduction.evaluation.rig_drift import height_walk, with_walk
 from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.twin.settings import surface as twin_surface
@@ -31,6 +32,8 @@ _HEIGHT_NOISE = 1e-9  # [m] of one height, assumed where a run has no repeats
 
 def frames_of(run: AnalysedRun) -> tuple[list[xr.DataArray], F64]:
     """The images of a run in order of time, heights [m], NaN where no contact was; and the potential of each [V].
+
+    Attribute `t` [s] is when the middle of an image was hopped.
 
     Heights are the scanner's plus the coarse stage's, which stands still within a segment and moves between two.
     """
@@ -54,7 +57,8 @@ def frames_of(run: AnalysedRun) -> tuple[list[xr.DataArray], F64]:
             image[line[hopped] % ny, pixel[hopped]] = height[hopped]
             x, y = np.zeros(nx), np.zeros(ny)
             x[pixel[hopped]], y[line[hopped] % ny] = hops["x"].values[hopped], hops["y"].values[hopped]
-            attrs = {"units": "m", "step": str(steps[rows[0]])}
+            middle = 1e-9 * float(np.median(hops["t_ns"].values[hopped]))
+            attrs = {"units": "m", "step": str(steps[rows[0]]), "t": middle}
             frames.append(xr.DataArray(image, dims=("y", "x"), coords={"x": x, "y": y}, attrs=attrs))
             potentials.append(float(np.median(hops["cell_potential"].values[hopped])))
     return frames, np.array(potentials)
@@ -147,11 +151,19 @@ def held_potentials(runs: ExperimentRuns) -> list[Result]:
     a, b, c, d, e = (int(k) for k in ends if k is not None)
     quiet, swell, back_change = (height_change(stack[p], stack[q], _HEIGHT_NOISE) for p, q in ((a, b), (b, c), (d, e)))
     how = f"mean over {swell.pixels} pixels after the first image's plane"
-    rows.append(row_value("E6.no_change", 100.0 * quiet.mean / swell.mean, 100.0 * quiet.u / abs(swell.mean), "%", how))
-    rows.append(row_value("E6.expansion", swell.mean, swell.u, "m", how))
-    rows.append(row_value("E6.shrinkage", back_change.mean, back_change.u, "m", how))
+    still = row_value("E6.no_change", 100.0 * quiet.mean / swell.mean, 100.0 * quiet.u / abs(swell.mean), "%", how)
+    rows.append(with_walk(still, 100.0 * _walk(runs.of()[0], frames[a], frames[b]) / abs(swell.mean)))
+    expansion = row_value("E6.expansion", swell.mean, swell.u, "m", how)
+    rows.append(with_walk(expansion, 1e9 * _walk(runs.of()[0], frames[b], frames[c])))
+    shrinkage = row_value("E6.shrinkage", back_change.mean, back_change.u, "m", how)
+    rows.append(with_walk(shrinkage, 1e9 * _walk(runs.of()[0], frames[d], frames[e])))
     rows.append(_event(stack, potential))
     return rows
+
+
+def _walk(run: AnalysedRun, before: xr.DataArray, after: xr.DataArray) -> float:
+    """By how much [m rms] what holds the pipette wanders from one image to another."""
+    return height_walk(run, float(after.attrs["t"]) - float(before.attrs["t"]))
 
 
 def _event(stack: F64, potential: F64) -> Result:
@@ -180,7 +192,7 @@ def charged_and_discharged(runs: ExperimentRuns) -> list[Result]:
     for name, p, q in (("E7.expansion", 0, 1), ("E7.reversible", 1, 2)):
         change = height_change(stack[p], stack[q], _HEIGHT_NOISE)
         how = f"mean over {change.pixels} pixels, all after the first image's plane"
-        rows.append(row_value(name, change.mean, change.u, "m", how))
+        rows.append(with_walk(row_value(name, change.mean, change.u, "m", how), 1e9 * _walk(run, frames[p], frames[q])))
     for row, a, b in (("E7.Rq_charge", 0, 1), ("E7.Rq_discharge", 1, 2)):
         rows += _Rq_change(row, frames[a], frames[b])
     rows += _irreversible(stack)

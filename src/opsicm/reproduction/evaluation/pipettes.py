@@ -11,6 +11,7 @@ from opsicm.analysis.result import Result
 from opsicm.core.errors import OutsideDomain
 from opsicm.core.statistics import straight_line
 from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermined
+from opsicm.reproduction.evaluation.rig_drift import slope_of_walk, with_walk
 from opsicm.reproduction.evaluation.row_value import estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 from opsicm.reproduction.paper import WITHIN
@@ -92,7 +93,8 @@ def pipettes(runs: ExperimentRuns) -> list[Result]:
     if t.size >= 20:
         line = straight_line(t / 3600.0, i / abs(float(i.mean())))
         method = f"line through {t.size} rows at constant bias, {np.ptp(t) / 60.0:.3g} min"
-        rows.append(row_value("E12.drift", 100.0 * line.slope, 100.0 * line.u_slope, "%/h", method))
+        drift = row_value("E12.drift", 100.0 * line.slope, 100.0 * line.u_slope, "%/h", method)
+        rows.append(with_walk(drift, 100.0 * 3600.0 * slope_of_walk(middle, float(np.ptp(t)))))
     return rows
 
 

@@ -99,7 +99,7 @@ REASONS: Final[dict[str, str]] = {
     "E9.total_compensated": "The total follows the compensation, which the text does not state.",
     "E9.onset": (
         "Where the twin's height begins to rise is a property of the open-circuit curve that it was given: above "
-        "0.28 V that is one logarithmic branch, fitted to the dilute points of a digitised table. It marks no "
+        "0.28 V that is one branch in ln x, fitted to the dilute points of a digitised table. It marks no "
         "potential: the height reaches 2 % where so much has filled. It is not the film: without one the third cycle "
         "rises at the same potentials. So the row tests nothing about the onset at 0.8 V, which the authors ascribe "
         "to the film."
@@ -108,7 +108,7 @@ REASONS: Final[dict[str, str]] = {
         "The worst ten hops of the sweep. The bulk current follows the cell current through the ohmic drop: at a "
         "faster sweep (short form) it moves faster, and it falls fastest at the end of delithiation, where the "
         "particles run empty, the small ones first. With particles of one size they would do so together, and the "
-        "worst ten hops change half again as much."
+        "worst ten hops change a fifth more without compensation and half again as much with 66 %."
     ),
     "E9.ten_hops_compensated": (
         "With 85 % of the drop compensated the total comes out right while this and the ratio of the halves do not: "

@@ -35,9 +35,20 @@ class OpsicmError(Exception):
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes from process to process; by default each letter of the text would become a problem."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of the traceback, which would bury the remedy."""
         return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", ())]
+
+
+def _restored(kind: type[OpsicmError], args: tuple[str], state: dict[str, Any]) -> OpsicmError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class BadInput(OpsicmError):

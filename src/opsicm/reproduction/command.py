@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from opsicm.analysis.result import Result
 from opsicm.cli.terminal import err, out, stop_on_interrupt, working
-from opsicm.core.errors import OpsicmError
 from opsicm.reproduction.cases import Case, chosen_experiments, plan
 from opsicm.reproduction.findings import write_findings
 from opsicm.reproduction.paper import Kind
@@ -282,10 +281,7 @@ def _evaluate(experiment: str, runs: Sequence[CaseRun], figures: Path | None) ->
     from opsicm.reproduction.paper_figures import PaperFigures
 
     pictures = None if figures is None else PaperFigures(figures)
-    try:
-        results = evaluate(experiment, runs, (lambda *_: None) if pictures is None else pictures.draw)
-    except OpsicmError as error:  # here and not in the command: it would come out of the pipe in single letters
-        return _unevaluated(str(error))
+    results = evaluate(experiment, runs, (lambda *_: None) if pictures is None else pictures.draw)
     without, otherwise = (
         {row: _without_traces(each) for row, each in others.items()} for others in (results.without, results.otherwise)
     )

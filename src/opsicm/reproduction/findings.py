@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from opsicm.core.constants import STANDARD_GRAVITY
 from opsicm.core.statistics import straight_line
 from opsicm.experiment.parameter_file import DEFAULT_SET, parameter_set
 from opsicm.physics.cell.electrolyte import conductivity_proportional, conductivity_with_maximum
@@ -30,6 +29,7 @@ Record = Mapping[str, Any]
 _PAPER: Final = {row.id: row.paper for row in ROWS if row.paper is not None}
 _BIAS: Final = 0.7  # [V] of the pipette in E5, and where the current of E1 is read
 _PULSE: Final = 8.0  # [A/m²] of the pulses of E5
+_WANDER: Final = 500e-6  # [1] rms within a minute, of a pipette that was measured and of the twin's
 _RADIUS: Final = 50e-9  # [m] of the paper's aperture
 _CONES: Final = (3.0, 4.0, 6.0, 9.0, 12.0)  # [°]
 _MAXIMA: Final = (600.0, 800.0, 900.0, 950.0, 990.0, 1050.0, 1500.0, math.inf)  # [mol/m³] of κ; inf: κ ∝ c
@@ -190,7 +190,22 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters, form: str) -
         f"discharge is of this kind, because its counter is assumed {1e3 * (p.bath_depth - p.reference_height):g} mm "
         "from the reference. A run with the counter far away, or with a second reference, would show it.",
         "",
+        "And a pipette drifts by itself. One that was measured wanders by 0.05 % within a minute and 0.4 % within an "
+        "hour ([real data](reference/real-data.md)); the twin's does too, and a line through two hours of such a "
+        f"current has a slope of {_walk_slope(p):.1g} pA/min (rms). A ramp in one run of E4 that is no steeper says nothing of "
+        "salt; the same ramp in several, of opposite sign on charge and discharge, does.",
+        "",
     ]
+
+
+def _walk_slope(p: CellParameters) -> float:
+    """Slope [pA/min, rms] of a line through two hours of the current of E4 as the pipette alone wanders.
+
+    The least-squares slope of a Brownian motion of variance q t over T varies by 6 q/(5 T).
+    """
+    per_kappa = geometric_resistance(Pipette(radius=_RADIUS, cone_angle=math.radians(CALIBRATED["pipette.cone_deg"])))
+    current = _BIAS * float(p.electrolyte.conductivity(1000.0)) / per_kappa
+    return 60e12 * current * _WANDER * math.sqrt(1.2 / 60.0 / 7200.0)
 
 
 def _flat_rests(table: Mapping[str, Record], p: CellParameters) -> list[str]:
@@ -274,9 +289,9 @@ def _ratio(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "",
         "The authors say that the amount of swelling 'is not important': it is a property of the place. The *ratio* "
         f"of the two halves, {ratio:.2f}, is not: the place cancels in it, as far as it follows the volume of its "
-        "particles at once (the twin's plates are late by half a minute on average: their ratio is smaller). Given the "
-        "volumes of the stages it says how far the electrode was lithiated when the sweep turned round, whatever the "
-        "resistance, the kinetics and the place:",
+        "particles at once (the twin's plates are late by some seconds). Given the volumes of the stages it says how far "
+        "the electrode was lithiated when the sweep turned round, whatever the resistance and the place; a spread of "
+        "sizes moves it by less than 1 % where the paper's ratio is:",
         "",
         "| x at the turn | volume of the particles | factor for the paper's total | |",
         "|---:|---:|---:|---|",
@@ -298,10 +313,8 @@ def _vessel(table: Mapping[str, Record], p: CellParameters, form: str) -> list[s
     slab, uniform, primary = (
         1e4 * length / kappa for length in (p.reference_height, 8.0 * radius / (3.0 * math.pi), math.pi * radius / 4.0)
     )
-    reach, enriched = 1e-3 * _PAPER["E11.C"], 200.0
+    reach = 1e-3 * _PAPER["E11.C"]
     D = float(p.electrolyte.diffusivity(p.electrolyte.concentration))
-    reduced = STANDARD_GRAVITY * p.density_slope * enriched / p.solvent_density
-    speed = reduced * reach**3 / (3.0 * p.viscosity / p.solvent_density * radius)
     faster = "" if form == "long" else " (at a faster sweep than the paper's)"
     return [
         "## 5. What the reach of the gradient says about the cell",
@@ -312,13 +325,15 @@ def _vessel(table: Mapping[str, Record], p: CellParameters, form: str) -> list[s
         f"{_here(table, 'E11.C')}{faster}; of the salt alone, with the ohmic term off, "
         f"{_here(table, 'E11.C', 'ohmic off')}.",
         "",
-        "Such a layer is heavier than the liquid above it. On a disk that lies open in a dish it runs off sideways: "
-        f"a layer of {1e3 * reach:g} mm and {enriched:g} mM spreads at about g′h³/(3νL) = {1e3 * speed:.2g} mm/s, so "
-        f"that it is gone in {radius / speed:.0f} s and not in {reach**2 / D:.0f} s. So a gradient within "
-        f"{1e3 * reach:g} mm is evidence for a *walled* vessel, with the specimen at its bottom. It is also the one "
-        "place where the paper's reading and the theory agree: on delithiation salt is enriched at the sample.",
+        "Such a layer is heavier than the liquid above it. In a walled vessel it stays and grows: 122 mM at the "
+        "specimen after an hour at 0.4 mA/cm². On a disk that lies open in a dish it runs off sideways until diffusion "
+        "and flow balance: the axisymmetric flow, solved, has 57 mM over 0.5 mm then "
+        "([decision 0306](explanations/decisions/0306-what-runs-off-a-disk.md)). So a *length* of "
+        f"{1e3 * reach:g} mm tells neither from the other, as a thin-layer estimate on this page once said; how much "
+        "salt there is does, and with it the potential at which it outweighs the ohmic drop. On delithiation salt is "
+        "enriched at the sample: here the paper's reading and the theory agree.",
         "",
-        "The resistance of the bath speaks of the same. Up to the reference of this set, "
+        "The resistance of the bath would tell as well. Up to the reference of this set, "
         f"{1e3 * p.reference_height:g} mm above, a walled column has {slab:.0f} Ω cm²; an open disk of "
         f"{1e4 * p.area:.2f} cm² has at most {uniform:.0f} (even current) or {primary:.0f} Ω cm² (even potential), "
         "however far the reference. A wall as deep as that means that the counter is above, where the pipette comes "

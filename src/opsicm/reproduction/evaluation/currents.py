@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,11 +15,13 @@ from opsicm.analysis.cell.steps import step_responses
 from opsicm.analysis.result import Result
 from opsicm.core.statistics import Line, median_with_u, noise_from_differences, straight_line
 from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermined
+from opsicm.reproduction.evaluation.rig_drift import current_walk, slope_of_walk
 from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 
 _SHARES: Final = (10, 50, 100)  # [%] of the charge at which E4 is read as a level
 _FIRST_ROWS: Final = 10  # after the switch: the salt has changed by millimolar there
+_SIGN: Final = 2.0  # u from which on a slope has a sign
 _CERTAIN: Final = 3.0  # u from which on a slope can be divided by
 
 
@@ -34,26 +37,30 @@ def constant_current(runs: ExperimentRuns) -> list[Result]:
             names = ("change", "slope", *(f"level_{share}" for share in _SHARES))
             rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in names]
             continue
-        rows += _one_direction(kind, part, t, pipette)
+        rows += _one_direction(kind, part, t, pipette, run)
     return rows
 
 
-def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> list[Result]:
+def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64, run: AnalysedRun) -> list[Result]:
     before = pipette[max(0, part.first - 20) : part.first]
     inside = slice(part.first + 1, part.stop)
     ts, i = t[inside] - t[part.first], pipette[inside]
     rest = float(before.mean()) if before.size else float(i[0])
     noise = noise_from_differences(i, 1, np.std)
     tail = i[-max(5, i.size // 50) :]
-    u_change = noise * (1.0 / tail.size + 1.0 / max(before.size, 1)) ** 0.5
+    u_rows = noise * (1.0 / tail.size + 1.0 / max(before.size, 1)) ** 0.5
+
+    def u_after(seconds: float) -> float:
+        return math.hypot(u_rows, abs(rest) * current_walk(run, seconds))
+
     how = f"rows of the constant current, {ts[-1]:.0f} s"
     rows = [
         row_value(
             f"E4.change_{kind}",
             float(tail.mean()) - rest,
-            u_change,
+            u_after(ts[-1]),
             "A",
-            f"mean of the last 2 % of the {how}, less the rest before it; includes the ohmic step",
+            f"mean of the last 2 % of the {how}, less the rest before it; includes the ohmic step{_walks(run)}",
         )
     ]
     # The current is constant, and so time is charge.
@@ -63,24 +70,42 @@ def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> lis
         row, width = f"E4.level_{share}_{kind}", max(5, i.size // 50)
         end = max(width, round(0.01 * share * i.size))
         level = float(i[end - width : end].mean()) - rest
-        method = (
-            f"mean of 2 % of the {how}, at {share} % of them, less the rest, over the same of the first {_FIRST_ROWS}"
-        )
-        rows.append(estimated(row, _ratio(level, u_change, step, u_step, "initial step"), "1", method))
+        u_level = u_after(float(ts[end - 1]))
+        method = f"mean of 2 % of the {how}, at {share} % of them, less the rest, over the same of the first"
+        method += f" {_FIRST_ROWS}{_walks(run)}"
+        rows.append(estimated(row, _ratio(level, u_level, step, u_step, "initial step"), "1", method))
         longer = float(i[: 3 * _FIRST_ROWS].mean()) - rest
         label = f"over the first {3 * _FIRST_ROWS} rows"
-        rows.append(alternative(label, estimated(row, _ratio(level, u_change, longer, u_step, label), "1", method)))
+        rows.append(alternative(label, estimated(row, _ratio(level, u_level, longer, u_step, label), "1", method)))
     for label, first in (("", 0.5), ("last quarter", 0.75), ("all but the first tenth", 0.1)):
         late = ts > first * ts[-1]
-        line = straight_line(ts[late], i[late])
-        method = f"line through the rows after {first:g} of the {how}"
-        slope = row_value(f"E4.slope_{kind}", 60e12 * line.slope, 60e12 * line.u_slope, "pA/min", method)
-        rows.append(alternative(label, slope))
+        line = _line(ts[late], i[late], rest, run)
+        method = f"line through the rows after {first:g} of the {how}{_walks(run)}"
+        rows.append(alternative(label, estimated(f"E4.slope_{kind}", _slope(line, run), "pA/min", method)))
     if kind == "lithiation":
         thirds = [(ts > a * ts[-1]) & (ts <= b * ts[-1]) for a, b in ((1 / 3, 2 / 3), (2 / 3, 1.0))]
         method = f"lines through the last and the middle third of the {how}"
-        rows.append(estimated("E4.constancy", constancy(*(straight_line(ts[m], i[m]) for m in thirds)), "1", method))
+        rows.append(estimated("E4.constancy", constancy(*(_line(ts[m], i[m], rest, run) for m in thirds)), "1", method))
     return rows
+
+
+def _walks(run: AnalysedRun) -> str:
+    """What a method says of the drift in its u."""
+    return "; u holds the pipette's drift that the rig states" if current_walk(run, 1.0) else ""
+
+
+def _line(t: F64, i: F64, rest: float, run: AnalysedRun) -> Line:
+    """A line through currents [A], with the walk of a pipette that carries `rest` [A] in the u of its slope."""
+    line = straight_line(t, i)
+    return replace(line, u_slope=math.hypot(line.u_slope, abs(rest) * slope_of_walk(run, float(np.ptp(t)))))
+
+
+def _slope(line: Line, run: AnalysedRun) -> Estimate:
+    """The slope [pA/min]; undetermined within 2 u where the pipette drifts: so small a ramp may be its own."""
+    slope, u = 60e12 * line.slope, 60e12 * line.u_slope
+    if current_walk(run, 1.0) and abs(slope) < _SIGN * u:
+        return undetermined(f"{slope:.2g} ± {u:.1g} pA/min: the drift of the pipette alone would give as much")
+    return Estimate(slope, u)
 
 
 def constancy(middle: Line, last: Line) -> Estimate:

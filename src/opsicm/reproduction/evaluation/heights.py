@@ -86,7 +86,8 @@ def _over_places(each: Sequence[Result]) -> Result:
     values = np.array([result.value for result in each], dtype=np.float64)
     mean, u = mean_with_u(values)
     listed = ", ".join(f"{value:.4g}" for value in values)
-    method = f"{first.method}; mean of {len(each)} places, {listed}; u: their standard error, or that of one if larger"
+    method = f"{first.method}; mean of {len(each)} places, {listed}; u: their standard error, of "
+    method += f"{len(each) - 1} degrees of freedom, or that of one if larger"
     # Not below a run's own: a few places may lie near one another by chance.
     return replace(first, value=mean, u=max(u, *(result.u or 0.0 for result in each)), method=method)
 

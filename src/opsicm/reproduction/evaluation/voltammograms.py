@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from opsicm.analysis.result import Result, Subject
+from opsicm.reproduction.evaluation.rig_drift import current_walk, with_walk
 from opsicm.reproduction.evaluation.row_value import as_row, missing, over_runs, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 
@@ -23,12 +24,12 @@ def distances(runs: ExperimentRuns) -> list[Result]:
         if (run := by_height.get(height)) is None:
             rows.append(missing(row, f"no run at {height} µm"))
         else:
-            rows.append(as_row(row, run.result(_SWING, _LITHIATION)))
+            rows.append(_swing(row, run, _LITHIATION))
     near, far = rows[0], rows[-1]
     method = "100 (swing at 3000 µm / swing at 10 µm - 1), both of E2's rows above"
     rows.append(over_runs("E2.far_over_near", (near, far), lambda s: 100.0 * (s[1] / s[0] - 1.0), method))
     if 10 in by_height:
-        rows.append(as_row("E2.swing_delithiation", by_height[10].result(_SWING, _DELITHIATION)))
+        rows.append(_swing("E2.swing_delithiation", by_height[10], _DELITHIATION))
         rows.append(_correlation("E2.contrast", by_height[10]))
     peaks = [run.result("peak_current", _LITHIATION) for run in runs.of()]
     method = "100 (largest - smallest)/mean of the peak lithiation current of the runs at four distances"
@@ -44,8 +45,16 @@ def rates(runs: ExperimentRuns) -> list[Result]:
     method = f"the least negative of the correlations at {listed} mV/s; {each[0].method}"
     worst = max(each, key=lambda r: r.value if r.value is not None else np.inf)
     contrast = worst if worst.value is None else row_value("E3.contrast", worst.value, worst.u, "1", method)
-    slow, fast = (run.result(_SWING, _LITHIATION) for run in (by_rate[0], by_rate[-1]))
-    return [contrast, as_row("E3.swing_slow", slow), as_row("E3.swing_fast", fast)]
+    slow, fast = by_rate[0], by_rate[-1]
+    return [contrast, _swing("E3.swing_slow", slow, _LITHIATION), _swing("E3.swing_fast", fast, _LITHIATION)]
+
+
+def _swing(row: str, run: AnalysedRun, of: Subject) -> Result:
+    """The change of the pipette's current at the peak of a branch, with its drift since the rest in its u."""
+    current, slow = run.run.cell["current"].values, run.run.slow["pipette_current"].values
+    peak = int(np.argmin(current) if of.part == "lithiation" else np.argmax(current))
+    seconds = 1e-9 * float(run.run.cell["t_ns"].values[peak] - run.run.cell["t_ns"].values[0])
+    return with_walk(as_row(row, run.result(_SWING, of)), 1e9 * abs(float(slow[0])) * current_walk(run, seconds))
 
 
 def _correlation(row: str, run: AnalysedRun) -> Result:

@@ -91,7 +91,8 @@ def _twin(terms: Mapping[str, Term], folder: Path) -> _Twin:
     file.write_text(yaml_text({"title": "a term's cost", "parents": [DEFAULT_SET], **stated}), encoding="utf-8")
     experiment = experiment_from_text(_EXPERIMENT.format(parameters=file))
     data = dict(load_rig(experiment, None).document.data)
-    world = {**data["world"], "tip": {"memory": False}}
+    # White noise alone: the preset's own slow noise is among the terms.
+    world = {**data["world"], "tip": {"memory": False}, "noise": {"amplifier_fA_rtHz": 15.0, "height_nm": 0.3}}
     for term in terms.values():
         for key, values in term.world.items():
             world[key] = {**world.get(key, {}), **values}

@@ -272,10 +272,10 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         "much a place swells is its own, so that the sizes of E9 are means over the places with their standard error, "
         "and have no u where one place was run: such a number cannot agree "
         "([0311](explanations/decisions/0311-three-places-and-their-standard-error.md)). Else u is a standard "
-        "uncertainty, k = 1, of the measurement, without what is assumed of the twin: that its tip has neither zeta "
-        "nor charge and its instruments no slow noise ([0290](explanations/decisions/0290-the-tip-remembers-and-its-"
-        "glass-is-uncharged.md), [0291](explanations/decisions/0291-slow-noise-is-off-in-the-presets.md)) is in no u "
-        "of E9 to E12.",
+        "uncertainty, k = 1, of the measurement, with what the rig's drift makes of numbers that are far apart in time "
+        "([0315](explanations/decisions/0315-every-rig-has-slow-noise.md)) and without what is assumed of the twin: "
+        "that its tip has neither zeta nor charge "
+        "([0290](explanations/decisions/0290-the-tip-remembers-and-its-glass-is-uncharged.md)).",
     ]
 
 

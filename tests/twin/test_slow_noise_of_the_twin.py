@@ -135,7 +135,8 @@ def test_with_two_electrodes_the_bias_is_short_by_what_the_reference_shows_too_m
     calibration = (PRESETS / "twin-calibration.yaml").read_text(encoding="utf-8")
     currents = []
     for rate in (0, 36):
-        rig_text = calibration.replace("noise: {", f"noise: {{reference_drift_mV_h: {rate}, ")
+        rig_text = calibration.replace("reference_wander_uV: 50", f"reference_drift_mV_h: {rate}")
+        assert rig_text != calibration
         experiment = laboratory.experiment(TWO_ELECTRODES, rig_text)
         rig = prepare(experiment, load_rig(experiment, None), 1, lambda _: None).rig
         rig.amplifier.command(0.7)

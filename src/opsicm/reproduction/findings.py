@@ -192,8 +192,8 @@ def _slope_and_ramp(table: Mapping[str, Record], p: CellParameters, form: str) -
         "",
         "And a pipette drifts by itself. One that was measured wanders by 0.05 % within a minute and 0.4 % within an "
         "hour ([real data](reference/real-data.md)); the twin's does too, and a line through two hours of such a "
-        f"current has a slope of {_walk_slope(p):.1g} pA/min (rms). A ramp in one run of E4 that is no steeper says nothing of "
-        "salt; the same ramp in several, of opposite sign on charge and discharge, does.",
+        f"current has a slope of {_walk_slope(p):.1g} pA/min (rms). A ramp in one run of E4 that is no steeper says "
+        "nothing of salt; the same ramp in several, of opposite sign on charge and discharge, does.",
         "",
     ]
 
@@ -289,8 +289,8 @@ def _ratio(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "",
         "The authors say that the amount of swelling 'is not important': it is a property of the place. The *ratio* "
         f"of the two halves, {ratio:.2f}, is not: the place cancels in it, as far as it follows the volume of its "
-        "particles at once (the twin's plates are late by some seconds). Given the volumes of the stages it says how far "
-        "the electrode was lithiated when the sweep turned round, whatever the resistance and the place; a spread of "
+        "particles at once (the twin's plates are late by some seconds). Given the volumes of the stages it says how "
+        "far the electrode was lithiated when the sweep turned round, whatever the resistance and the place; a spread of "
         "sizes moves it by less than 1 % where the paper's ratio is:",
         "",
         "| x at the turn | volume of the particles | factor for the paper's total | |",

@@ -85,6 +85,7 @@ class World:
         self.drift = drift
         self.wander = wander
         self._reference = reference
+        self._drift = Line(0.0, 0.0, 0, 0)  # the reference's piece that was last asked for: none yet
         self._reference_error = self._reference_line(0)
         self.x = 0.0
         self.y = 0.0
@@ -395,8 +396,9 @@ class World:
         contact = self.faults.reference_error(t_ns)
         if self._reference is None:
             return Line(contact, 0.0, 0, NEVER)
-        drift = self._reference.line(t_ns)
-        return drift._replace(value=drift.value + contact)
+        if not self._drift.since_ns <= t_ns < self._drift.until_ns:
+            self._drift = self._reference.line(t_ns)
+        return self._drift._replace(value=self._drift.value + contact) if contact else self._drift
 
     def _reference_errors(self, t_ns: Sequence[int]) -> NDArray[np.float64]:
         line = self._reference_error

@@ -91,8 +91,10 @@ def _twin(terms: Mapping[str, Term], folder: Path) -> _Twin:
     file.write_text(yaml_text({"title": "a term's cost", "parents": [DEFAULT_SET], **stated}), encoding="utf-8")
     experiment = experiment_from_text(_EXPERIMENT.format(parameters=file))
     data = dict(load_rig(experiment, None).document.data)
-    # White noise alone: the preset's own slow noise is among the terms.
-    world = {**data["world"], "tip": {"memory": False}, "noise": {"amplifier_fA_rtHz": 15.0, "height_nm": 0.3}}
+    world = {key: value for key, value in data["world"].items() if key not in ("noise", "tip")}
+    # The preset has most of them on: without any, the noise that no file goes without, and a tip that forgets.
+    white = {key: data["world"]["noise"][key] for key in ("amplifier_fA_rtHz", "height_nm")}
+    world |= {"noise": white, "tip": {"memory": False}}
     for term in terms.values():
         for key, values in term.world.items():
             world[key] = {**world.get(key, {}), **values}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from opsicm.cli.main import main
@@ -36,17 +35,14 @@ def test_the_tutorial_does_what_it_says(
         assert main(["run", name, "--out", "runs"]) == 0
         path = capsys.readouterr().out.splitlines()[-1]
         with Run(path) as run:
-            expansions.append(next(r for r in results_of(run) if r.label == "expansion_lithiation"))
+            # The way back: its ends are smooth, and a polynomial through 15 hops follows them to a thousandth.
+            expansions.append(next(r.value for r in results_of(run) if r.label == "expansion_delithiation"))
         assert main(["report", path]) == 0
         assert Path(path).with_name("report.html").is_file()
-    (whole, u_whole), (halved, u_halved) = ((one.value, one.u) for one in expansions)
+    whole, halved = expansions
     assert whole is not None
-    assert u_whole is not None
-    assert u_halved is not None
-    # Within their u: where the sweep begins the height bends, and a polynomial through 15 hops follows it to 3 % of
-    # the whole rise. A plate that follows late has risen by less when the charge turns.
-    assert u_halved < 0.07 * whole / 2
-    assert halved == pytest.approx(whole / 2, abs=float(np.hypot(u_whole / 2, u_halved)))
+    assert whole < -1.0  # %
+    assert halved == pytest.approx(whole / 2, rel=0.01)
 
 
 def test_the_readmes_example_is_an_experiment() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from opsicm.analysis.cell.steps import step_responses
 from opsicm.analysis.result import Result
 from opsicm.core.statistics import Line, median_with_u, noise_from_differences, straight_line
 from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermined
+from opsicm.reproduction.evaluation.rig_drift import current_walk, slope_of_walk, with_walk
 from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
 
@@ -34,11 +36,11 @@ def constant_current(runs: ExperimentRuns) -> list[Result]:
             names = ("change", "slope", *(f"level_{share}" for share in _SHARES))
             rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in names]
             continue
-        rows += _one_direction(kind, part, t, pipette)
+        rows += _one_direction(run, kind, part, t, pipette)
     return rows
 
 
-def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> list[Result]:
+def _one_direction(run: AnalysedRun, kind: str, part: ControlledPart, t: F64, pipette: F64) -> list[Result]:
     before = pipette[max(0, part.first - 20) : part.first]
     inside = slice(part.first + 1, part.stop)
     ts, i = t[inside] - t[part.first], pipette[inside]
@@ -56,6 +58,7 @@ def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> lis
             f"mean of the last 2 % of the {how}, less the rest before it; includes the ohmic step",
         )
     ]
+    rows[0] = with_walk(rows[0], 1e9 * abs(rest) * current_walk(run, float(ts[-1])))
     # The current is constant, and so time is charge.
     step = float(i[:_FIRST_ROWS].mean()) - rest
     u_step = noise * (1.0 / _FIRST_ROWS + 1.0 / max(before.size, 1)) ** 0.5
@@ -63,24 +66,32 @@ def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64) -> lis
         row, width = f"E4.level_{share}_{kind}", max(5, i.size // 50)
         end = max(width, round(0.01 * share * i.size))
         level = float(i[end - width : end].mean()) - rest
+        u_level = math.hypot(u_change, rest * current_walk(run, float(ts[end - 1])))
         method = (
             f"mean of 2 % of the {how}, at {share} % of them, less the rest, over the same of the first {_FIRST_ROWS}"
         )
-        rows.append(estimated(row, _ratio(level, u_change, step, u_step, "initial step"), "1", method))
+        rows.append(estimated(row, _ratio(level, u_level, step, u_step, "initial step"), "1", method))
         longer = float(i[: 3 * _FIRST_ROWS].mean()) - rest
         label = f"over the first {3 * _FIRST_ROWS} rows"
-        rows.append(alternative(label, estimated(row, _ratio(level, u_change, longer, u_step, label), "1", method)))
+        rows.append(alternative(label, estimated(row, _ratio(level, u_level, longer, u_step, label), "1", method)))
     for label, first in (("", 0.5), ("last quarter", 0.75), ("all but the first tenth", 0.1)):
         late = ts > first * ts[-1]
-        line = straight_line(ts[late], i[late])
+        line = _line(run, ts[late], i[late])
         method = f"line through the rows after {first:g} of the {how}"
         slope = row_value(f"E4.slope_{kind}", 60e12 * line.slope, 60e12 * line.u_slope, "pA/min", method)
         rows.append(alternative(label, slope))
     if kind == "lithiation":
         thirds = [(ts > a * ts[-1]) & (ts <= b * ts[-1]) for a, b in ((1 / 3, 2 / 3), (2 / 3, 1.0))]
         method = f"lines through the last and the middle third of the {how}"
-        rows.append(estimated("E4.constancy", constancy(*(straight_line(ts[m], i[m]) for m in thirds)), "1", method))
+        rows.append(estimated("E4.constancy", constancy(*(_line(run, ts[m], i[m]) for m in thirds)), "1", method))
     return rows
+
+
+def _line(run: AnalysedRun, t: F64, i: F64) -> Line:
+    """A line through a current [A], the walk that the rig states in the u of its slope [A/s]."""
+    line = straight_line(t, i)
+    walk = abs(float(i.mean())) * slope_of_walk(run, float(np.ptp(t)))
+    return replace(line, u_slope=math.hypot(line.u_slope, walk))
 
 
 def constancy(middle: Line, last: Line) -> Estimate:

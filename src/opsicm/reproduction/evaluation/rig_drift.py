@@ -28,6 +28,11 @@ def height_walk(run: AnalysedRun, seconds: float) -> float:
     return noise(load_rig(run.case.loaded, None))["height_wander"] * math.sqrt(max(0.0, seconds) / _MINUTE)
 
 
+def current_walk(run: AnalysedRun, seconds: float) -> float:
+    """By how much [1, rms] of itself the pipette's current wanders within `seconds`, as its rig file states it."""
+    return noise(load_rig(run.case.loaded, None))["pipette_wander"] * math.sqrt(max(0.0, seconds) / _MINUTE)
+
+
 def slope_of_walk(run: AnalysedRun, seconds: float) -> float:
     """Standard deviation [1/s] of the slope of a line through `seconds` of a current that walks as the rig states.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from opsicm.cli.check import checked_run
+from opsicm.cli.rigs import load_rig
 from opsicm.core.facts import Outcome
 from opsicm.experiment.file import read_experiment
 from opsicm.forecast.prediction import Prediction
@@ -19,6 +21,7 @@ from opsicm.instruments.bias_ramp import CURVATURE_ERROR
 from opsicm.record.reader import Run
 from opsicm.record.run_folder import EXPERIMENT
 from opsicm.results.probe_intervals import ProbeInterval, probe_intervals
+from opsicm.twin.settings import noise as rig_noise
 
 Floats = NDArray[np.float64]
 SIGNAL_SHARE: Final = 0.20
@@ -57,15 +60,21 @@ class Comparison:
 def comparisons(run: Run) -> Iterator[Comparison]:
     """Every prediction of `check` for the experiment in a run's folder that the run can be compared with."""
     folder = run.path.parent
-    prediction = checked_run(read_experiment(folder / EXPERIMENT), str(folder), None)
+    experiment = read_experiment(folder / EXPERIMENT)
+    prediction = checked_run(experiment, str(folder), None)
     last = max(fact.t_ns for fact in run.facts) * 1e-9
     yield Comparison("", "duration", "s", prediction.duration or float("inf"), last, DURATION_SHARE)
     size = float(run.path.stat().st_size)
     yield Comparison("", "file size", "B", prediction.file_bytes, size, FILE_SIZE_SHARE)
-    yield from _steps(prediction, run)
+    slow = rig_noise(load_rig(experiment, None))
+    # What the prediction does not know: the walk of the pipette over the run, and its flicker from 1/run to 5 Hz.
+    drift = math.hypot(
+        slow["pipette_wander"] * math.sqrt(last / 60.0), slow["pipette_flicker"] * math.sqrt(math.log(5.0 * last))
+    )
+    yield from _steps(prediction, run, drift)
 
 
-def _steps(prediction: Prediction, run: Run) -> Iterator[Comparison]:
+def _steps(prediction: Prediction, run: Run, drift: float) -> Iterator[Comparison]:
     every, bias = probe_intervals(run), float(run.parameters["pipette"]["bias_V"])
     for hop in prediction.hops:
         count = int(np.count_nonzero(run.hops["step"].values == hop.step))
@@ -73,20 +82,23 @@ def _steps(prediction: Prediction, run: Run) -> Iterator[Comparison]:
     for signal in prediction.signals:
         intervals = [interval for interval in every if interval.path == signal.step]
         if signal.ten_hops is not None:
-            yield from _hopping(signal, run, bias)
+            yield from _hopping(signal, run, bias, drift)
         elif intervals:
             current = _sampled_current(run) if signal.word == "pipette_sweep" else _slow_current(signal, run, intervals)
             if current.size:
                 name = f"swing at {signal.height * 1e6:g} µm"
-                yield _swing(signal, name, float(np.ptp(current)), bias)
+                yield _swing(signal, name, float(np.ptp(current)), bias, drift)
 
 
-def _swing(signal: Signal, name: str, measured: float, bias: float) -> Comparison:
-    bias_error = 2.0 * _BIAS_TOLERANCE / abs(bias) * max(abs(signal.low), abs(signal.high)) if bias else 0.0
-    return Comparison(signal.step, name, "A", signal.swing, measured, SIGNAL_SHARE, _NOISE * signal.noise + bias_error)
+def _swing(signal: Signal, name: str, measured: float, bias: float, drift: float) -> Comparison:
+    """`drift` [1]: by how much of itself the current wanders beside what the prediction knows."""
+    largest = max(abs(signal.low), abs(signal.high))
+    bias_error = 2.0 * _BIAS_TOLERANCE / abs(bias) * largest if bias else 0.0
+    noise = _NOISE * math.hypot(signal.noise, drift * largest) + bias_error
+    return Comparison(signal.step, name, "A", signal.swing, measured, SIGNAL_SHARE, noise)
 
 
-def _hopping(signal: Signal, run: Run, bias: float) -> Iterator[Comparison]:
+def _hopping(signal: Signal, run: Run, bias: float, drift: float) -> Iterator[Comparison]:
     hops = run.hops
     in_contact = (hops["step"].values == signal.step) & (hops["outcome"].values == Outcome.CONTACT)
     current = hops["i_ref"].values[in_contact]
@@ -94,7 +106,7 @@ def _hopping(signal: Signal, run: Run, bias: float) -> Iterator[Comparison]:
         return
     steady = np.abs(hops["bias_residual"].values[in_contact]) <= _BIAS_TOLERANCE
     if steady.any():
-        yield _swing(signal, "swing while hopping", float(np.ptp(current[steady])), bias)
+        yield _swing(signal, "swing while hopping", float(np.ptp(current[steady])), bias, drift)
     change = _height_change(
         hops["z_stop"].values[in_contact] + _coarse_height(run, hops["t_ns"].values[in_contact]), hops, in_contact
     )

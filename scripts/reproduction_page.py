@@ -74,7 +74,7 @@ REASONS: Final[dict[str, str]] = {
         "A level that is held has no rate whose constancy could be judged: the ratio of two slopes within their noise "
         "is noise over noise."
     ),
-    **{f"E6.Rq_{name}": _RQ for name in ("first", "0.5", "0.3", "0.1", "back_0.2", "back_0.4")},
+    **{f"E6.Rq_{name}": _RQ for name in ("0.7", "0.5", "0.3", "0.1", "back_0.2", "back_0.4")},
     "E6.Rq_back_change": (
         "On the way back the paper's surface becomes smoother by a sixth between two images; the twin's plates swell "
         "nearly alike, so that shrinking hardly changes their roughness. What was smoothed is not in the text."

@@ -88,7 +88,7 @@ def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[
 
 
 def test_the_twin_is_ready_and_every_finding_has_its_number(capsys: pytest.CaptureFixture[str], calls: Calls) -> None:
-    code, found, asked = checked(capsys, "twin/graphite", "--yes")
+    code, found, asked = checked(capsys, "twin/demo", "--yes")
     assert code == 0
     assert {each["outcome"] for each in found.values()} == {"ok"}
     assert all(set(each) == set(found["file", "rig"]) for each in found.values())
@@ -111,7 +111,7 @@ def test_the_twin_is_ready_and_every_finding_has_its_number(capsys: pytest.Captu
 
 
 def test_nothing_moves_where_nobody_can_answer(capsys: pytest.CaptureFixture[str], calls: Calls) -> None:
-    code, found, asked = checked(capsys, "twin/graphite")
+    code, found, asked = checked(capsys, "twin/demo")
     assert code == 0
     assert calls.made == []
     assert asked == ""
@@ -125,7 +125,7 @@ def test_each_trial_waits_for_its_own_answer(
 ) -> None:
     terminal = Terminal(["y", "n", "no", "what", "n"])
     monkeypatch.setattr(sys, "stdin", terminal)
-    code, found, asked = checked(capsys, "twin/graphite")
+    code, found, asked = checked(capsys, "twin/demo")
     assert code == 0
     assert terminal.asked == asked.count("[y/N]") == len(TRIALS)
     assert calls.made == ["Amplifier.command"] * 4
@@ -156,7 +156,7 @@ def test_an_interruption_makes_safe_what_was_touched_probe_first(
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "stdin", Terminal(answers))
-    assert main(["rig", "check", "twin/graphite"]) == 130
+    assert main(["rig", "check", "twin/demo"]) == 130
     assert f"interrupted; {words}" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     assert [call for call in calls.made if call.endswith(".safe")] == made_safe
@@ -206,7 +206,7 @@ def lost_scanner(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_role_that_is_lost_hides_none_of_the_others_and_a_fault_in_a_trial_ends_the_check(
     capsys: pytest.CaptureFixture[str], calls: Calls
 ) -> None:
-    code, found, _ = checked(capsys, "twin/graphite", "--yes")
+    code, found, _ = checked(capsys, "twin/demo", "--yes")
     assert code == 3
     assert calls.made[-4:] == ["Scanner.safe", "CoarseStage.safe", "Potentiostat.safe", "Amplifier.safe"]
     for step in ("latency", "noise"):
@@ -223,7 +223,7 @@ def test_a_setting_that_differs_from_the_file_is_said_by_how_much(
     settings: dict[str, float | str] = {"filter_Hz": 5e4, "range_nA": 10.0, "mode": "V-Clamp"}
     monkeypatch.setattr(TwinAmplifier, "state", lambda _: RoleState(0, settings=settings))
     monkeypatch.setattr(TwinAmplifier, "identity", lambda _: Identity("PC-505", "17", "2.1", "acme 1.0"))
-    assert main(["rig", "check", "twin/graphite", "--role", "amplifier"]) == 2
+    assert main(["rig", "check", "twin/demo", "--role", "amplifier"]) == 2
     said = " ".join(capsys.readouterr().out.split())
     assert "PC-505, serial 17, firmware 2.1 (through acme 1.0)" in said
     assert "filter is 50.0 kHz, and filter_kHz of the file says 5.00 kHz: that is 10 times as much" in said
@@ -249,7 +249,7 @@ def test_a_wrong_gain_sign_or_wire_shows_in_the_bias_step_and_moves_nothing(
         return current * factor, command
 
     monkeypatch.setattr(TwinAmplifier, "read", wrong)
-    assert main(["rig", "check", "twin/graphite", "--yes", "--json"]) == 2
+    assert main(["rig", "check", "twin/demo", "--yes", "--json"]) == 2
     findings = json.loads(capsys.readouterr().out)
     assert "CoarseStage.move_to" not in calls.made
     withheld = {each["step"]: each["remedy"] for each in findings if each["outcome"] == "not tried"}
@@ -265,7 +265,7 @@ def test_a_stage_that_counts_the_other_way_is_left_where_it_is(
 ) -> None:
     position = TwinCoarseStage.position
     monkeypatch.setattr(TwinCoarseStage, "position", lambda self: -position(self))
-    code, found, _ = checked(capsys, "twin/graphite", "--role", "coarse_stage", "--yes")
+    code, found, _ = checked(capsys, "twin/demo", "--role", "coarse_stage", "--yes")
     assert code == 2
     assert found["coarse stage", "coarse_stage"]["outcome"] == "wrong"
     assert calls.made == ["CoarseStage.move_to"]
@@ -290,7 +290,7 @@ def test_which_way_is_up_only_the_operator_can_say(
 ) -> None:
     monkeypatch.setattr("opsicm.cli.rig_check.is_instrument", lambda *_: True)
     monkeypatch.setattr(sys, "stdin", Terminal(answers))
-    ended, found, asked = checked(capsys, "twin/graphite", *words)
+    ended, found, asked = checked(capsys, "twin/demo", *words)
     assert ended == code
     assert "it goes DOWN by 10 µm: the tip must stand at least 1 mm above anything" in asked
     seen = found["coarse stage", "coarse_stage"]
@@ -311,7 +311,7 @@ def test_a_hop_that_the_controller_refuses_is_not_tried_and_the_stage_is_lowered
         return run(self, plan, stop)
 
     monkeypatch.setattr(TwinHopController, "run", refuses)
-    code, found, _ = checked(capsys, "twin/graphite", "--yes")
+    code, found, _ = checked(capsys, "twin/demo", "--yes")
     assert code == 0
     piezo = found["piezo", "scanner"]
     assert piezo["outcome"] == "not tried"
@@ -324,7 +324,7 @@ def test_the_cell_of_a_potentiostat_that_is_only_read_is_left_alone_and_the_rest
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], calls: Calls
 ) -> None:
     monkeypatch.setattr(TwinPotentiostat, "state", lambda _: RoleState(0, settings={"drives": "nothing: read only"}))
-    code, found, asked = checked(capsys, "twin/graphite", "--yes")
+    code, found, asked = checked(capsys, "twin/demo", "--yes")
     assert code == 0
     assert found["cell on", "potentiostat"]["outcome"] == "not tried"
     assert found["cell on", "potentiostat"]["remedy"] == "it is read only"
@@ -343,7 +343,7 @@ def test_a_client_that_is_not_installed_is_said_with_what_installs_it(
         return replace(driver, client="acme-daq", extra="acme") if role == "scanner" else driver
 
     monkeypatch.setattr(Registry, "find", with_client)
-    code, found, _ = checked(capsys, "twin/graphite", "--role", "scanner", "--role", "amplifier")
+    code, found, _ = checked(capsys, "twin/demo", "--role", "scanner", "--role", "amplifier")
     assert code == 2
     assert found["drivers", "scanner"]["text"] == "twin needs acme-daq, which is not installed"
     assert found["drivers", "scanner"]["remedy"] == "pip install opsicm[acme], then check again"
@@ -373,12 +373,12 @@ def test_a_file_that_cannot_be_used_is_not_ready_and_connects_nothing(
 
 
 def test_a_role_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rig", "check", "twin/graphite", "--role", "piezo"]) == 2
+    assert main(["rig", "check", "twin/demo", "--role", "piezo"]) == 2
     assert "--role is piezo; the roles are amplifier, potentiostat" in capsys.readouterr().err
 
 
 def test_the_page_fits_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rig", "check", "twin/graphite"]) == 0
+    assert main(["rig", "check", "twin/demo"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[-1] == "ready as far as it was tried; 5 trials were not made"
@@ -409,7 +409,7 @@ def test_a_role_that_cannot_be_made_safe_is_said_and_keeps_no_other_from_it(
         raise InstrumentLost("scanner", Problem("scanner", "lost", "it does not answer", "check its cable"))
 
     monkeypatch.setattr(TwinScanner, "safe", lost)
-    assert main(["rig", "check", "twin/graphite", "--yes"]) == 3
+    assert main(["rig", "check", "twin/demo", "--yes"]) == 3
     said = capsys.readouterr().out
     assert said.endswith("stopped by a fault: what was touched is NOT KNOWN TO BE SAFE\n")
     assert "FAULT: NOT KNOWN TO BE SAFE:" in said
@@ -421,5 +421,5 @@ def test_what_an_instrument_says_of_itself_is_a_remark(
 ) -> None:
     message = "gain not read back: the rig file names no telegraph for it; look at the panel"
     monkeypatch.setattr(TwinAmplifier, "state", lambda _: RoleState(0, message=message))
-    assert main(["rig", "check", "twin/graphite", "--role", "amplifier"]) == 0
+    assert main(["rig", "check", "twin/demo", "--role", "amplifier"]) == 0
     assert f"note: {message}" in " ".join(capsys.readouterr().out.partition("role ")[0].split())

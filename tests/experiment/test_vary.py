@@ -62,7 +62,7 @@ def test_a_bad_value_is_refused_at_its_line_once() -> None:
     with pytest.raises(BadInput) as refused:
         expanded(loaded)
     (problem,) = refused.value.problems
-    assert str(problem).startswith("bad.yaml:11: cell[0].sweep.rate_mV_s is -10; must be above 0 mV/s (with ")
+    assert str(problem).startswith("bad.yaml:11: cell[0].sweep.rate_mV_s is -10; must be at least 1e-06 mV/s (with ")
 
 
 RASTER = TEXT[: TEXT.index("probe:")] + (

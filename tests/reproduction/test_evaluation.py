@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
+from opsicm.analysis.cell.parts import ControlledPart
 from opsicm.analysis.result import Result
 from opsicm.experiment.file import experiment_from_text
 from opsicm.reproduction.cases import Case
@@ -270,10 +271,10 @@ def test_a_series_gives_no_change_swelling_shrinkage_and_the_event() -> None:
     assert found["E6.shrinkage"].value == pytest.approx(-800.0, rel=1e-3)
     assert found["E6.event"].value == 1.0  # the first image after the turn
     assert "that at 0.2 V" in found["E6.event"].method
-    assert found["E6.Rq_first"].value == pytest.approx(1.27, rel=0.1)
-    assert found["E6.Rq_first"].unit == "µm"
+    assert found["E6.Rq_0.7"].value == pytest.approx(1.27, rel=0.1)
+    assert found["E6.Rq_0.7"].unit == "µm"
     readings = ("", "after a plane", "after total degree 2")
-    levelled = [_by_id(rows, reading)["E6.Rq_first"].value or 0.0 for reading in readings]
+    levelled = [_by_id(rows, reading)["E6.Rq_0.7"].value or 0.0 for reading in readings]
     assert levelled[0] > levelled[1] > levelled[2] > 1.0
 
 
@@ -408,3 +409,37 @@ def test_an_onset_moves_with_a_walk_by_what_its_slope_makes_of_it() -> None:
     assert moved.value == of(height).value
     assert 5e-3 < moved.u < 25e-3
     assert estimate_with_walk(of(height), of, height, 0.0 * steps) == of(height)
+
+
+def test_the_state_of_charge_of_a_figure_is_the_rows_own() -> None:
+    """Two cycles; the second passes 2 C of a capacity of 5: the figure ends at 100 %, where the rows' halves end."""
+    t = np.arange(0.0, 401.0)
+    charge = np.interp(t, [0.0, 100.0, 200.0, 300.0, 400.0], [0.0, -1.0, 0.0, -2.0, 0.0])
+    cell = _rows(t_ns=np.round(1e9 * t).astype(np.int64), charge=charge, soc=-charge / 5.0)
+    share = heights.share_of_lithiation(cell, 210.0)
+    np.testing.assert_allclose(share[[200, 250, 300, 400]], [0.0, 0.5, 1.0, 0.0], atol=0.01)
+    assert np.isnan(heights.share_of_lithiation(cell, 350.0)).all()
+
+
+def test_the_slope_at_constant_current_carries_the_walk_of_its_rig(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4.7 nA that walk by 500 ppm in a minute: a line through half an hour of them has a slope of some 0.3 pA/min."""
+    t = np.arange(0.0, 3720.0, 2.0)
+    swept = (t >= 60.0) & (t < 3660.0)
+    current = 4.7e-9 + np.where(swept, 0.1e-9, 0.0)
+    ramp = current + np.where(swept, 5e-12 / 60.0 * (t - 1860.0), 0.0)
+    first, stop = int(np.argmax(swept)), int(np.flatnonzero(swept)[-1]) + 1
+    part = ControlledPart("current", first, stop, -2e-4, float(t[first]), float(t[stop]))
+    found = {}
+    for wander in (0.0, 500e-6):
+        run = _rig(monkeypatch, pipette_wander=wander)
+        rows = currents._one_direction(run, "lithiation", part, t, current)
+        found[wander] = _by_id(rows)
+    level = found[500e-6]["E4.slope_lithiation"]
+    assert (level.value, level.outcome) == (None, "not determined")
+    assert "the drift of the pipette alone would give as much" in level.reason
+    steep = _by_id(currents._one_direction(_rig(monkeypatch, pipette_wander=500e-6), "lithiation", part, t, ramp))
+    slope = steep["E4.slope_lithiation"]
+    assert slope.value == pytest.approx(5.0, rel=1e-6)
+    assert found[0.0]["E4.slope_lithiation"].u == pytest.approx(0.0, abs=1e-6)
+    assert slope.u == pytest.approx(60e12 * 4.7e-9 * 500e-6 * (1.2 / 60.0 / 1798.0) ** 0.5, rel=0.01)
+    assert found[500e-6]["E4.change_lithiation"].u == pytest.approx(4.7 * 500e-6 * 60.0**0.5, rel=0.01)

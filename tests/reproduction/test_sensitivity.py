@@ -23,7 +23,7 @@ from opsicm.reproduction.variants import DEFAULT, TAKAHASHI
 PULSE = """\
 opsicm: 1
 title: one pulse
-rig: twin/graphite
+rig: twin/demo  # no slow noise: the salt of one short pulse changes the current by less than a pipette wanders
 pipette: {bias_V: 0.7}
 specimen: {loading_mg_cm2: 4.4}
 cell:

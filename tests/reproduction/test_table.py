@@ -65,7 +65,7 @@ def test_what_the_twin_cannot_help_has_no_verdict() -> None:
 
 
 def test_the_summary_counts_kinds_apart_and_calls_no_input_an_agreement() -> None:
-    here = {"E6.Rq_first": 1.27, "E5.step": 0.35, "E11.C": 0.41, "E9.knee": 0.5, "E9.mirror": 1.0}
+    here = {"E6.Rq_0.7": 1.27, "E5.step": 0.35, "E11.C": 0.41, "E9.knee": 0.5, "E9.mirror": 1.0}
     absent = {name: failed(name, "", "", "not run", "no file") for name in IDS}
     results = {name: Result(name, value, 0.001, BY_ID[name].unit, "m") for name, value in here.items()}
     chosen = [
@@ -138,7 +138,7 @@ def test_a_row_that_chose_nothing_stays_a_prediction_and_a_repeat_stays_a_repeat
     assert kinds["E9.ratio_compensated"] == kinds["E9.ten_hops"] == "predicted"
     assert kinds["E9.stage_1_height"] == kinds["E9.stage_2_height"] == "by construction"
     # Also where a set names a repeat or an input by mistake.
-    wrong = replace(TAKAHASHI, calibrated=frozenset({"E9.stage_1_height", "E6.Rq_first", "E9.total"}))
+    wrong = replace(TAKAHASHI, calibrated=frozenset({"E9.stage_1_height", "E6.Rq_0.7", "E9.total"}))
     assert [wrong.kind_of(BY_ID[name]) for name in sorted(wrong.calibrated)] == [
         "input",
         "by construction",

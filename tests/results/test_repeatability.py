@@ -35,7 +35,7 @@ _RARE = 1e-4
 
 def test_four_repeated_calibrations_scatter_by_their_u(tmp_path: Path) -> None:
     """(n - 1) s²/u² is chi-squared of n - 1 degrees: outside of its inner 99.98 % u is no standard deviation."""
-    loaded = experiment_of("E1")
+    loaded = experiment_of("E1", tmp_path)
     runs = []
     for seed in range(1, _RUNS + 1):
         results = results_of_path(run_once(loaded, seed, tmp_path / f"{seed}"), None)

@@ -340,7 +340,8 @@ def point_view(
     """Potential, height, state of charge, cell current and pipette current against time: the panels of Figure 5b.
 
     Hops: `t` [s], `height` [m] (any zero), `reference` current [A], (n,). Cell: `cell_t` [s], `potential` [V],
-    `soc` [1] (NaN where unknown), `cell` current [A], (m,). Time counts from the first hop.
+    `soc` [1] (NaN where unknown), the share of the watched lithiation's charge, `cell` current [A], (m,). Time counts
+    from the first hop.
     """
     start = float(t[0])
     during = cell_t >= start
@@ -361,7 +362,7 @@ def point_view(
                 time,
                 Axis("SOC", "%"),
                 (Series("SOC", *thinned(tc, 100.0 * soc[during]), "neutral"),),
-                "charge since the last delithiated cut-off over the reversible capacity",
+                "share of the charge of this lithiation, as the paper counts: 100 % where it ends",
             )
         )
     panels += [

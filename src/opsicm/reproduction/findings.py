@@ -290,8 +290,8 @@ def _ratio(table: Mapping[str, Record], p: CellParameters) -> list[str]:
         "The authors say that the amount of swelling 'is not important': it is a property of the place. The *ratio* "
         f"of the two halves, {ratio:.2f}, is not: the place cancels in it, as far as it follows the volume of its "
         "particles at once (the twin's plates are late by some seconds). Given the volumes of the stages it says how "
-        "far the electrode was lithiated when the sweep turned round, whatever the resistance and the place; a spread of "
-        "sizes moves it by less than 1 % where the paper's ratio is:",
+        "far the electrode was lithiated when the sweep turned round, whatever the resistance and the place; a "
+        "spread of sizes moves it by less than 1 % where the paper's ratio is:",
         "",
         "| x at the turn | volume of the particles | factor for the paper's total | |",
         "|---:|---:|---:|---|",

@@ -313,7 +313,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *(
         Row(f"E6.Rq_{name}", f"Rq at {where}", "µm", kind, "value", f"{paper:.2f} µm", paper, 0.005, _E6_RANGE, _AREA)
         for name, where, kind, paper in (
-            ("first", "+0.7 V on the way down", _I, 1.27),
+            ("0.7", "+0.7 V on the way down", _I, 1.27),
             # Above every stage: what the twin shows there is the roughness that it was given.
             ("0.5", "+0.5 V on the way down", _I, 1.30),
             ("0.3", "+0.3 V on the way down", _P, 1.32),

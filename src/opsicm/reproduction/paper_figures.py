@@ -20,6 +20,7 @@ from opsicm.figures import towers as tower_figures
 from opsicm.figures.draw import draw, save
 from opsicm.figures.movie import line_frames, write_movie
 from opsicm.figures.view import View
+from opsicm.reproduction.evaluation import heights as height_evaluation
 from opsicm.reproduction.evaluation import images as image_evaluation
 from opsicm.reproduction.evaluation import pipettes as pipette_evaluation
 from opsicm.reproduction.evaluation import towers as tower_evaluation
@@ -182,7 +183,7 @@ def _e9(runs: ExperimentRuns) -> NamedViews:
             good["i_ref"].values,
             one.t,
             one.potential,
-            run.cell["soc"].values,
+            height_evaluation.share_of_lithiation(run.cell, float(good["t_ns"].values[0]) * 1e-9),
             one.cell,
             "One point during a voltammogram (E9)",
         ),

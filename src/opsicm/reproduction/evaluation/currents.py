@@ -37,11 +37,11 @@ def constant_current(runs: ExperimentRuns) -> list[Result]:
             names = ("change", "slope", *(f"level_{share}" for share in _SHARES))
             rows += [missing(f"E4.{what}_{kind}", f"no {kind} at constant current") for what in names]
             continue
-        rows += _one_direction(kind, part, t, pipette, run)
+        rows += _one_direction(run, kind, part, t, pipette)
     return rows
 
 
-def _one_direction(kind: str, part: ControlledPart, t: F64, pipette: F64, run: AnalysedRun) -> list[Result]:
+def _one_direction(run: AnalysedRun, kind: str, part: ControlledPart, t: F64, pipette: F64) -> list[Result]:
     before = pipette[max(0, part.first - 20) : part.first]
     inside = slice(part.first + 1, part.stop)
     ts, i = t[inside] - t[part.first], pipette[inside]

@@ -145,6 +145,19 @@ def _expansion(run: AnalysedRun) -> list[Result]:
     return rows
 
 
+def share_of_lithiation(cell: xr.Dataset, since: float) -> F64:
+    """Charge over that of the last lithiation that ends after `since` [s], (row,): what the rows call SOC.
+
+    0 where it begins and 1 where it ends; NaN without one. The state of charge of the run file is of the reversible
+    capacity instead, which a sweep with an ohmic drop does not use up.
+    """
+    t, charge = cell["t_ns"].values * 1e-9, cell["charge"].values
+    down = [one for one in branches(t, charge) if one.kind == "lithiation" and one.stop > since]
+    if not down:
+        return np.full(t.size, np.nan)
+    return np.asarray((charge - np.interp(down[-1].start, t, charge)) / down[-1].charge)
+
+
 def _potentials(run: AnalysedRun) -> list[Result]:
     """Onset and knee of the last lithiation, over bins of potential to average the noise of single hops."""
     cell = run.run.cell

@@ -119,7 +119,7 @@ def held_potentials(runs: ExperimentRuns) -> list[Result]:
     """E6: Rq of the printed potentials, mean heights between the stated ones, and where the structure changes."""
     frames, potential = frames_of(runs.of()[0])
     if len(frames) < 3:
-        return [missing("E6.Rq_first", f"{len(frames)} images in the run")]
+        return [missing("E6.Rq_0.7", f"{len(frames)} images in the run")]
     bottom = int(np.argmin(potential))
     down, back = np.arange(len(frames)) <= bottom, np.arange(len(frames)) > bottom
     rows: list[Result] = []
@@ -129,7 +129,7 @@ def held_potentials(runs: ExperimentRuns) -> list[Result]:
         return k if mask[k] and abs(potential[k] - volts) < 0.1 else None
 
     for row, volts, mask in (
-        ("E6.Rq_first", 0.7, down),
+        ("E6.Rq_0.7", 0.7, down),
         ("E6.Rq_0.5", 0.5, down),
         ("E6.Rq_0.3", 0.3, down),
         ("E6.Rq_0.1", 0.1, down),

@@ -244,7 +244,8 @@ def _preface(records: Sequence[Record], form: str) -> list[str]:
         f"- **Three parameter sets**, each for all twelve, side by side: `{DEFAULT_SET}`, the default, whose reasons "
         f"stand below; `{TAKAHASHI.name}`, calibrated by E1, E5, E9 and E11's last reversal, with "
         f"{TAKAHASHI.compensation_pct:g} % of the ohmic drop compensated in every step that controls a potential "
-        "([decision 0285](explanations/decisions/0285-what-calibrated-the-calibrated-set.md)); and "
+        "(decisions [0285](explanations/decisions/0285-what-calibrated-the-calibrated-set.md) and "
+        "[0298](explanations/decisions/0298-calibrated-again.md)); and "
         f"`{PROPORTIONAL.name}`, κ ∝ c, as a line through E1's points implies. Most of them is assumed: `opsicm "
         "parameters show` lists every number with its status. A kind in brackets is that under the set of its column.",
         f"- **One calibration of all three**: the pipette's half-cone angle, {cone:g}°, was chosen after a hand "

@@ -242,7 +242,8 @@ _INTRODUCTION: Final = """\
 
 Each short experiment was run {seeds} times on one specimen, with other white noise of amplifier, scanner and
 potentiostat each time ([the twin's noise](rig-file.md)), without the slow noise of the presets, which no u of a single
-run can know ([0315](../explanations/decisions/0315-every-rig-has-slow-noise.md)). `scatter` is the standard deviation of a result over the runs, `u` the root
+run can know ([0315](../explanations/decisions/0315-every-rig-has-slow-noise.md)).
+`scatter` is the standard deviation of a result over the runs, `u` the root
 mean square of the repeatability that each run states, `ratio` the one over the other; from {seeds} runs it is itself
 known to {share:.0f} %. A ratio above 2 is a u that promises too much: `make long` fails where one appears without a
 reason here. Below 0.5 u is wider than what repeating the run on this twin shows, for the reason that the table names.

@@ -18,6 +18,7 @@ from opsicm.reproduction.evaluation.estimators import F64, Estimate, undetermine
 from opsicm.reproduction.evaluation.rig_drift import current_walk, slope_of_walk
 from opsicm.reproduction.evaluation.row_value import alternative, as_row, estimated, missing, row_value
 from opsicm.reproduction.open_runs import AnalysedRun, ExperimentRuns
+from opsicm.reproduction.paper import WITHIN
 
 _SHARES: Final = (10, 50, 100)  # [%] of the charge at which E4 is read as a level
 _FIRST_ROWS: Final = 10  # after the switch: the salt has changed by millimolar there
@@ -73,10 +74,12 @@ def _one_direction(run: AnalysedRun, kind: str, part: ControlledPart, t: F64, pi
         u_level = u_after(float(ts[end - 1]))
         method = f"mean of 2 % of the {how}, at {share} % of them, less the rest, over the same of the first"
         method += f" {_FIRST_ROWS}{_walks(run)}"
-        rows.append(estimated(row, _ratio(level, u_level, step, u_step, "initial step"), "1", method))
+        rows.append(estimated(row, _level(_ratio(level, u_level, step, u_step, "initial step"), run), "1", method))
         longer = float(i[: 3 * _FIRST_ROWS].mean()) - rest
         label = f"over the first {3 * _FIRST_ROWS} rows"
-        rows.append(alternative(label, estimated(row, _ratio(level, u_level, longer, u_step, label), "1", method)))
+        rows.append(
+            alternative(label, estimated(row, _level(_ratio(level, u_level, longer, u_step, label), run), "1", method))
+        )
     for label, first in (("", 0.5), ("last quarter", 0.75), ("all but the first tenth", 0.1)):
         late = ts > first * ts[-1]
         line = _line(ts[late], i[late], rest, run)
@@ -98,6 +101,13 @@ def _line(t: F64, i: F64, rest: float, run: AnalysedRun) -> Line:
     """A line through currents [A], with the walk of a pipette that carries `rest` [A] in the u of its slope."""
     line = straight_line(t, i)
     return replace(line, u_slope=math.hypot(line.u_slope, abs(rest) * slope_of_walk(run, float(np.ptp(t)))))
+
+
+def _level(ratio: Estimate, run: AnalysedRun) -> Estimate:
+    """A level over another; undetermined where the pipette drifts by more than what tells a constant level."""
+    if ratio.value is not None and ratio.u > WITHIN and current_walk(run, 1.0):
+        return undetermined(f"{ratio.value:.2f} ± {ratio.u:.2f}: the drift of the pipette alone would give as much")
+    return ratio
 
 
 def _slope(line: Line, run: AnalysedRun) -> Estimate:

@@ -145,7 +145,7 @@ def _draw_grid(view: View) -> Figure:
             _draw_legend(axes, _legend_of(panel))
         axes.set_xlabel(panel.x.label)
         axes.set_ylabel(panel.y.label)
-        _draw_note(axes, panel.note, 4.2)
+        _draw_note(axes, panel.note, 3.6)
     for axes in grid.ravel()[len(view.panels) :]:
         axes.set_visible(False)
     figure.suptitle(view.title, fontsize=11.0)
@@ -173,10 +173,11 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
             axes.plot(series.x, series.y, lw=7.0, solid_capstyle="butt", color=colour)
         elif series.style == "named":
             axes.plot(series.x, series.y, "o", ms=4.0, color=colour)
-            # Alternately above and below, since two labels may lie close together.
-            aside = 7.0 if len(axes.texts) % 2 else -7.0
+            # Alternately above on the left and below on the right, since two points may lie close together.
+            above = len(axes.texts) % 2 == 1
+            offset, side = ((-5.0, 7.0), "right") if above else ((5.0, -7.0), "left")
             for x, y in zip(series.x, series.y, strict=True):
-                axes.annotate(series.label, (x, y), (5.0, aside), textcoords="offset points", va="center")
+                axes.annotate(series.label, (x, y), offset, textcoords="offset points", ha=side, va="center")
         elif series.style == "marks":
             axes.errorbar(
                 series.x, series.y, series.band, fmt="o", ms=5.0, mfc="none", mew=1.5, color=colour, label=series.label

@@ -298,7 +298,7 @@ def section_view(trace: xr.Dataset, title: str = "Ion current above the surface"
                 Series("geometry alone", d, _mean(parts["null"]), "limit", "dashed"),
                 Series("measured less geometry", d, _mean(net), "neutral", band=u),
             ),
-            f"mean over {x.size} approaches, band: its u (k = 1); {PIPETTE_SIGN}",
+            f"mean over {x.size} approaches with u (k = 1); {PIPETTE_SIGN}",
             (-1.25 * geometry, 0.5 * geometry),
             (0.0, float(extent[3])),
         ),

@@ -91,7 +91,9 @@ def _here(
     if otherwise:
         one = table[row]["otherwise"].get(otherwise)
     if one is None or one["here"] is None:
-        return "not run" if one is None else str(one["outcome"]).partition(":")[0]
+        # A term off gives no record where it gives no number, run or not.
+        missing = "no number" if term else "not run"
+        return missing if one is None else str(one["outcome"]).partition(":")[0]
     unit = table[row]["unit"]
     return f"{number(one['here'], one['u'])}{'' if unit == '1' else ' ' + unit}"
 

@@ -53,6 +53,9 @@ def draw(view: View) -> Figure:
 def _draw_rows(view: View) -> Figure:
     heights = [_height(panel, view) for panel in view.panels]
     figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
+    if any(isinstance(panel, CurvePanel) and panel.row_names for panel in view.panels):
+        # The layout allows for names as wide as they are drawn on the screen: in a file they are a letter wider.
+        figure.set_layout_engine("constrained", w_pad=0.15)
     rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
     explained: Legend = ()
     for axes, panel in zip(rows[:, 0], view.panels, strict=True):

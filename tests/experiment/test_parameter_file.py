@@ -284,3 +284,11 @@ def test_a_file_is_found_from_where_it_is_named(folder: Path) -> None:
     assert parameter_set("ours.yaml", folder).values.material.name == "LiFePO4"
     with pytest.raises(BadInput, match=f"'gold'; is no parameter set; sets are {DEFAULT_SET}"):
         parameter_set("gold")
+
+
+def test_a_leaf_without_its_uncertainty_is_told_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "dish.yaml"
+    leaf = "reference_offset: {value: 1, unit: mm, status: assumed, source: mine}\n"
+    file.write_text(f"opsicm_parameters: 1\ntitle: dish\nparents: [graphite-li-ec-dec]\n{leaf}", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"reference_offset\.u; is missing and a number needs it; add u: "):
+        parameter_set(str(file))

@@ -80,18 +80,21 @@ class NumberLeaf(SourcedLeaf):
 class QuantityLeaf(NumberLeaf):
     """A number with its standard uncertainty."""
 
+    display_name: ClassVar[str] = "a number"
     u: Annotated[Number, Field(ge=0, examples=[0.02])]
 
 
 class UnstatedLeaf(NumberLeaf):
     """A number whose uncertainty nobody has stated."""
 
+    display_name: ClassVar[str] = "a number"
     u: Literal["unstated"]
 
 
 class IntervalLeaf(NumberLeaf):
     """A number of which only the range is known: sources differ, and none is better."""
 
+    display_name: ClassVar[str] = "a number with a range"
     interval: Annotated[tuple[Number, Number], Field(examples=[[0.2, 0.4]])]
 
     @classmethod
@@ -109,6 +112,7 @@ class IntervalLeaf(NumberLeaf):
 class WordLeaf(SourcedLeaf):
     """A choice or a name: `facing: {value: up, …}`."""
 
+    display_name: ClassVar[str] = "a word"
     value: Annotated[Text, Field(examples=["up"])]
     unit: Literal["word"] = "word"
 
@@ -116,12 +120,14 @@ class WordLeaf(SourcedLeaf):
 class StagesLeaf(SourcedLeaf):
     """Compositions with a name, each with its stoichiometry, in order."""
 
+    display_name: ClassVar[str] = "a list of stages"
     value: Annotated[dict[Text, Number], Field(min_length=2)]
 
 
 class CurveLeaf(SourcedLeaf):
     """A curve: the name of a packaged table or the path of another one, and its columns."""
 
+    display_name: ClassVar[str] = "a curve"
     table: Annotated[Text, Field(examples=["ocp.csv"])]
     columns: Annotated[tuple[Text, ...], Field(min_length=2, examples=[["stoichiometry", "potential_V"]])]
 

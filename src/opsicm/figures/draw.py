@@ -54,7 +54,7 @@ def _draw_rows(view: View) -> Figure:
     heights = [_height(panel, view) for panel in view.panels]
     figure = Figure(figsize=(7.2, 0.7 + sum(heights)), layout="constrained")
     if any(isinstance(panel, CurvePanel) and panel.row_names for panel in view.panels):
-        # The layout allows for names as wide as they are drawn on the screen: in a file they are a letter wider.
+        # With the usual margin the longest name loses its first letter at the left edge.
         figure.set_layout_engine("constrained", w_pad=0.15)
     rows = figure.subplots(len(view.panels), 1, squeeze=False, sharex=view.share_x, height_ratios=heights)
     explained: Legend = ()
@@ -148,7 +148,7 @@ def _draw_grid(view: View) -> Figure:
             _draw_legend(axes, _legend_of(panel))
         axes.set_xlabel(panel.x.label)
         axes.set_ylabel(panel.y.label)
-        _draw_note(axes, panel.note, 3.6)
+        _draw_note(axes, panel.note, 3.6)  # of 4.2 inches a colour bar beside it takes some
     for axes in grid.ravel()[len(view.panels) :]:
         axes.set_visible(False)
     figure.suptitle(view.title, fontsize=11.0)

@@ -19,9 +19,10 @@ from opsicm.physics.cell.parameters import CellParameters
 
 Floats = NDArray[np.float64]
 
-_IMAGES: Final = 100
-_TERMS: Final = 2000
-_POINTS: Final = 4096
+# Against a series over the zeros of J₁ they leave 0.12 µm of length and 2e-6 of A(z), V from 4.2 to 20 mm.
+_IMAGES: Final = 100  # of the disk in the counter; their sum falls as 1/m² and alternates
+_TERMS: Final = 2000  # of the wall's series: a wall that touches the disk converges as 1/m only
+_POINTS: Final = 4096  # round the disk's edge
 
 
 def relative_area(z: Floats, disk_radius: float, vessel_radius: float = np.inf, depth: float = np.inf) -> Floats:
